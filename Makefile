@@ -63,7 +63,7 @@ install-failed = { echo "The installation failed, for the reason above. It needs
 		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 		python=; \
 	done; \
-	[ "$$python" ] || { echo "Python 3.11 or newer is needed, and $$* is not; PYTHON=/path/to/python3 names another." >&2; exit 1; }; \
+	[ "$$python" ] || { echo "Python 3.11 or newer is needed (tried: $$*); PYTHON=/path/to/python3 names one." >&2; exit 1; }; \
 	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$$python lacks its venv module: on Debian and Ubuntu, apt install python3-venv brings it." >&2; exit 1; }; \
 	echo "Installing the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once."; \
