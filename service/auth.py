@@ -1,0 +1,91 @@
+"""Who is asking: tokens (HS256, the secret shared with the frontend) and the user that a request acts for."""
+
+import time
+import uuid
+from typing import Any
+
+import jwt
+
+from service.errors import unauthorized
+
+CLOCK_SKEW_SECONDS = 15
+"""How far ahead the frontend's clock may be: for `iat` only, `exp` is taken at its word."""
+CACHE_SIZE = 10_000
+UUID_LENGTH = 36
+
+
+class Tokens:
+    """Issues and verifies tokens. Verified ones are remembered, because the signature costs more than the statement's
+    share of Python; each with its `exp`, which is looked at every time, so that no token outlives it."""
+
+    def __init__(self, secret: str, hours: float) -> None:
+        self._secret = secret
+        self._seconds = hours * 3600
+        self._verified: dict[bytes, tuple[float, uuid.UUID]] = {}
+
+    def issue(self, user_id: uuid.UUID, email: str) -> str:
+        now = int(time.time())
+        # `sub` for those who expect the standard's name, `user_id` because the frontend reads it.
+        claims = {
+            "user_id": str(user_id),
+            "sub": str(user_id),
+            "email": email,
+            "iat": now,
+            "exp": now + max(1, int(self._seconds)),
+        }
+        return jwt.encode(claims, self._secret, "HS256")
+
+    def user(self, authorization: bytes) -> uuid.UUID:
+        """The user of an `Authorization` header's value; raises the one ApiError 401 for anything but a good token."""
+        known = self._verified.get(authorization)
+        if known is not None and time.time() < known[0]:
+            return known[1]
+        expires, user = self._verify(authorization)
+        if len(self._verified) >= CACHE_SIZE:
+            del self._verified[next(iter(self._verified))]
+        self._verified[authorization] = (expires, user)
+        return user
+
+    def _verify(self, authorization: bytes) -> tuple[float, uuid.UUID]:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise unauthorized()
+        try:
+            # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
+            claims = jwt.decode(
+                token.strip(b" "),
+                self._secret,
+                algorithms=["HS256"],
+                options={"require": ["exp"], "verify_iat": False, "enforce_minimum_key_length": True},
+            )
+            return _expiry(claims), _user(claims)
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise unauthorized() from None
+
+
+def _expiry(claims: dict[str, Any]) -> float:
+    """`exp` as a number; raises ValueError where a time claim is of another type or `iat` lies in the future."""
+    for name in ("exp", "iat", "nbf"):
+        # bool is an int to Python, and PyJWT takes the string "99999999999" for a time.
+        if name in claims and type(claims[name]) not in (int, float):
+            raise ValueError(name)
+    if claims.get("iat", 0) > time.time() + CLOCK_SKEW_SECONDS:
+        raise ValueError("iat")
+    return float(claims["exp"])
+
+
+def _user(claims: dict[str, Any]) -> uuid.UUID:
+    identity = claims["user_id"] if "user_id" in claims else claims.get("sub")
+    user = parse_uuid(identity) if isinstance(identity, str) else None
+    if user is None:
+        raise ValueError("user_id")
+    return user
+
+
+def parse_uuid(text: str) -> uuid.UUID | None:
+    """A UUID in its usual spelling, in either case; None for anything else (uuid.UUID takes braces and "urn:" too)."""
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        return None
+    return parsed if len(text) == UUID_LENGTH and str(parsed) == text.lower() else None

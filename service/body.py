@@ -1,0 +1,80 @@
+"""What comes in: the body of a request, read within its limits and checked against a pydantic model."""
+
+import asyncio
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError, from_json
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import ApiError, bad_request
+
+LARGEST_BYTES = 1024 * 1024
+READ_SECONDS = 10.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read(request: Request[Any], model: type[Model]) -> Model:
+    """The request's body as `model`; raises ApiError 400, 408 or 413, or ClientDisconnect where nobody waits."""
+    try:
+        # from_json and not model_validate_json, because that lets NaN pass in fields it ignores.
+        content = from_json(await _receive(request), allow_inf_nan=False)
+    except ValueError:
+        raise bad_request("The request body must be valid JSON") from None
+    if not isinstance(content, dict):
+        raise bad_request("The request body must be a JSON object")
+    try:
+        return model.model_validate(content, strict=True)
+    except ValidationError as error:
+        raise bad_request(_sentence(error)) from None
+
+
+async def _receive(request: Request[Any]) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > LARGEST_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message["body"]
+                if len(body) > LARGEST_BYTES:
+                    raise _too_large()
+                if not message["more_body"]:
+                    return bytes(body)
+    except TimeoutError:
+        # The rest may still come; it must not be taken for the next request.
+        raise ApiError(408, "The request body did not arrive in time", {"Connection": "close"}) from None
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, "The request body must not exceed 1 MiB")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint, in our words: the models' rules speak through `invalid`, pydantic says what is missing."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "missing":
+        return f"{str(first['loc'][0]).capitalize()} is required"
+    return first["msg"] if first["type"] == "invalid" else "The request body is not as expected"
+
+
+def invalid(sentence: str) -> PydanticCustomError:
+    """What a validator raises to answer 400 with this sentence."""
+    return PydanticCustomError("invalid", "{sentence}", {"sentence": sentence})
+
+
+def text(field: str, value: object, longest: int | None = None) -> str:
+    """Checks a string that is to be stored; `longest` in code points."""
+    if not isinstance(value, str):
+        raise invalid(f"{field} must be a string")
+    # PostgreSQL's text cannot hold it.
+    if "\0" in value:
+        raise invalid(f"{field} must not contain null characters")
+    if longest is not None and len(value) > longest:
+        raise invalid(f"{field} must not exceed {longest} characters")
+    return value

@@ -1,0 +1,31 @@
+"""Whether the process lives, and whether its database answers."""
+
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.errors import RETRY_AFTER_SECONDS, ApiError
+from service.queries import Query, load
+from service.state import State
+
+HEALTH_SECONDS = 1.8
+
+
+class Sql(NamedTuple):
+    ping: Query
+
+
+SQL = load("health.sql", Sql)
+
+
+async def livez(request: Request[State]) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def health(request: Request[State]) -> Response:
+    try:
+        await request.state["database"].one(SQL.ping, seconds=HEALTH_SECONDS)
+    except ApiError:
+        return JSONResponse({"status": "unhealthy"}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return JSONResponse({"status": "healthy"})

@@ -1,0 +1,70 @@
+"""bcrypt on threads of its own: few, of low priority, and with a short queue, so that a flood of log-ins slows log-ins, never tasks."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import bcrypt
+
+from service.errors import unavailable
+
+COST = 12
+LONGEST_BYTES = 72
+"""bcrypt reads no further; a longer password would be cut silently."""
+QUEUE = 32
+WAIT_SECONDS = 1.5
+"""Whoever has not been taken up by then is told to come back."""
+# A hash of nobody's password, checked against when the e-mail is unknown, so that both ways cost the same.
+NOBODY = bcrypt.hashpw(os.urandom(16).hex().encode(), bcrypt.gensalt(COST))
+
+Answer = TypeVar("Answer")
+
+
+def _step_back() -> None:
+    """Lowers the thread's priority below that of the requests; only Linux has priorities by thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+class Passwords:
+    """Hashes and checks passwords. Raises ApiError 503 when too many wait or the wait is too long."""
+
+    def __init__(self) -> None:
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        self._threads = ThreadPoolExecutor(threads, "bcrypt", _step_back)
+        self._places = threads + QUEUE
+
+    async def hash(self, password: str) -> str:
+        """The bcrypt hash of a password of at most 72 bytes."""
+        hashed = await self._run(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)))
+        return hashed.decode()
+
+    async def matches(self, password: str, password_hash: str | None) -> bool:
+        """Whether the password is the one of the hash (None: of an unknown user). The same work in every case."""
+        given = password.encode()
+        known = password_hash is not None and len(given) <= LONGEST_BYTES
+        stored = password_hash.encode() if known and password_hash else NOBODY
+        matched = await self._run(lambda: bcrypt.checkpw(given[:LONGEST_BYTES], stored))
+        return matched and known
+
+    async def _run(self, work: Callable[[], Answer]) -> Answer:
+        if self._places == 0:
+            raise unavailable()
+        self._places -= 1
+        try:
+            job = self._threads.submit(work)
+            answer = asyncio.wrap_future(job)
+            await asyncio.wait([answer], timeout=WAIT_SECONDS)
+            # cancel() succeeds only while nobody has begun; what has begun is waited for.
+            if not answer.done() and job.cancel():
+                raise unavailable()
+            return await answer
+        finally:
+            self._places += 1
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,49 @@
+"""Loads the named statements of sql/queries. asyncpg gets the text that stands on disk, comments and all.
+
+A statement starts with a header, `-- name: list_tasks :one` (`:one`: it returns at most one row), followed by at least
+one comment line that says what it is for.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar, get_type_hints
+
+DIRECTORY = Path(__file__).parent.parent / "sql" / "queries"
+HEADER = re.compile(r"^-- name: (\w+) :one$\n(?=-- \S)", re.MULTILINE)
+
+
+class Query(NamedTuple):
+    name: str
+    sql: str
+
+
+Names = TypeVar("Names")
+
+
+def parse(text: str) -> dict[str, Query]:
+    """Splits the text of an .sql file; raises ValueError where it is malformed."""
+    headers = list(HEADER.finditer(text))
+    if not headers or len(headers) != text.count("-- name:"):
+        raise ValueError("each statement needs the header '-- name: some_name :one' and a sentence in the line below")
+    ends = [header.start() for header in headers[1:]] + [len(text)]
+    queries: dict[str, Query] = {}
+    for header, end in zip(headers, ends, strict=True):
+        name, sql = header[1], text[header.start() : end].strip()
+        if name in queries:
+            raise ValueError(f"the name {name} is used twice")
+        if not sql.endswith(";") or ";" in re.sub(r"'[^']*'|--.*", "", sql)[:-1]:
+            raise ValueError(f"{name} must be one statement that ends with a semicolon")
+        queries[name] = Query(name, sql)
+    return queries
+
+
+def load(file: str, names: Callable[..., Names]) -> Names:
+    """Reads `file` into the named tuple `names`, whose fields must be exactly the statements of the file."""
+    try:
+        queries = parse((DIRECTORY / file).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if different := set(queries) ^ set(get_type_hints(names)):
+        raise ValueError(f"{file} and the code that loads it differ in {', '.join(sorted(different))}")
+    return names(**queries)

@@ -1,0 +1,47 @@
+"""Whether the database's schema is one that this code can work with."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+
+from service.database import Database
+from service.errors import ApiError
+from service.queries import Query, load
+
+MIGRATIONS = Path(__file__).parent.parent / "sql" / "migrations"
+START_SECONDS = 3.0
+
+
+class Sql(NamedTuple):
+    applied_migrations: Query
+
+
+SQL = load("schema.sql", Sql)
+
+
+class SchemaBehindError(Exception):
+    """Keeps the service from starting; str() is one sentence."""
+
+
+async def refuse_old_schema(database: Database) -> None:
+    """Raises SchemaBehindError where a migration is missing.
+
+    A schema that is ahead is served, for that is how a rolling deploy looks from the old side; and a database that is
+    away must not keep the service from starting.
+    """
+    try:
+        row = await database.one(SQL.applied_migrations, seconds=START_SECONDS)
+        applied = set(row["names"] or ())
+    except asyncpg.UndefinedTableError:
+        applied = set()
+    except ApiError:
+        return
+    missing = sorted(names() - applied)
+    if missing:
+        raise SchemaBehindError(f"The database's schema is behind, {missing[0]} is missing: run `make migrate`.")
+
+
+def names() -> set[str]:
+    """The names of the migrations that this code comes with."""
+    return {path.stem for path in MIGRATIONS.glob("*.sql") if not path.stem.endswith(".rollback")}

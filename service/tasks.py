@@ -1,0 +1,141 @@
+"""The tasks: each handler runs one statement of sql/queries/tasks.sql for the token's user, and sends its answer."""
+
+import uuid
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import body
+from service.auth import parse_uuid
+from service.body import invalid, text
+from service.errors import not_found
+from service.queries import Query, load
+from service.state import State
+
+
+class Sql(NamedTuple):
+    list_tasks: Query
+    get_task: Query
+    create_task: Query
+    update_task: Query
+    delete_task: Query
+
+
+SQL = load("tasks.sql", Sql)
+
+
+def _title(value: object, when_blank: str) -> str:
+    # Trimmed before it is measured; tasks_title_trimmed in the database knows the same blanks as str.strip.
+    title = "" if value is None else text("Title", value).strip()
+    if not title:
+        raise invalid(when_blank)
+    return text("Title", title, longest=255)
+
+
+def _description(value: object) -> str | None:
+    return None if value is None else text("Description", value, longest=1000)
+
+
+def _completed(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise invalid("Completed must be true or false")
+    return value
+
+
+NewTitle = Annotated[str, BeforeValidator(lambda value: _title(value, "Title is required"))]
+OtherTitle = Annotated[str, BeforeValidator(lambda value: _title(value, "Title cannot be empty"))]
+Description = Annotated[str | None, BeforeValidator(_description)]
+Completed = Annotated[bool, BeforeValidator(_completed)]
+
+
+class CreateTask(BaseModel):
+    title: NewTitle
+    description: Description = None
+
+
+class UpdateTask(BaseModel):
+    """What is not sent stays; `model_fields_set` tells what was."""
+
+    title: OtherTitle = ""
+    description: Description = None
+    completed: Completed = False
+
+
+class Task(BaseModel):
+    """The wire form, built by task_json in sql/migrations; this model describes it, the tests hold both together."""
+
+    id: uuid.UUID
+    title: str
+    description: str | None
+    completed: bool
+    user_id: uuid.UUID
+    created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    updated_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class TaskAnswer(BaseModel):
+    task: Task
+
+
+class TaskList(BaseModel):
+    tasks: list[Task]
+
+
+async def list_tasks(request: Request[State], user: uuid.UUID) -> Response:
+    row = await request.state["database"].one(SQL.list_tasks, user)
+    return _json(row["body"])
+
+
+async def create_task(request: Request[State], user: uuid.UUID) -> Response:
+    sent = await body.read(request, CreateTask)
+    row = await request.state["database"].one(SQL.create_task, user, uuid.uuid4(), sent.title, sent.description)
+    return _json(row["body"], 201)
+
+
+async def get_task(request: Request[State], user: uuid.UUID) -> Response:
+    row = await request.state["database"].one(SQL.get_task, user, _task_id(request))
+    return _found(row)
+
+
+async def update_task(request: Request[State], user: uuid.UUID) -> Response:
+    sent = await body.read(request, UpdateTask)
+    given = sent.model_fields_set
+    if not given:
+        return await get_task(request, user)
+    row = await request.state["database"].one(
+        SQL.update_task,
+        user,
+        _task_id(request),
+        sent.title if "title" in given else None,
+        sent.completed if "completed" in given else None,
+        "description" in given,
+        sent.description,
+    )
+    return _found(row)
+
+
+async def delete_task(request: Request[State], user: uuid.UUID) -> Response:
+    row = await request.state["database"].one(SQL.delete_task, user, _task_id(request), resent_nothing=True)
+    if row is None:
+        raise not_found("Task not found")
+    return Response(status_code=204)
+
+
+def _task_id(request: Request[State]) -> uuid.UUID:
+    # An id that is no UUID is nobody's task.
+    task_id = parse_uuid(request.path_params["id"])
+    if task_id is None:
+        raise not_found("Task not found")
+    return task_id
+
+
+def _found(row: Any) -> Response:
+    if row is None:
+        raise not_found("Task not found")
+    return _json(row["body"])
+
+
+def _json(content: str, status: int = 200) -> Response:
+    return Response(content, status, media_type="application/json")

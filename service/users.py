@@ -1,0 +1,123 @@
+"""Sign-up and log-in."""
+
+import unicodedata
+import uuid
+from typing import Annotated, Any, NamedTuple
+
+from email_validator import EmailNotValidError
+from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
+from pydantic import BaseModel, BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import body
+from service.body import invalid, text
+from service.errors import ApiError
+from service.passwords import LONGEST_BYTES
+from service.queries import Query, load
+from service.state import State
+
+
+class Sql(NamedTuple):
+    create_user: Query
+    find_user: Query
+
+
+SQL = load("users.sql", Sql)
+
+LONGEST_EMAIL = 255
+
+
+def normalise_email(value: str) -> str:
+    """The address as it is stored and compared: trimmed, normalised, in lower case; raises EmailNotValidError."""
+    _, _, local, quoted, domain = split_email(value.strip())
+    if quoted or "<" in value:
+        raise EmailNotValidError
+    # The parts one by one, because validate_email stops at 254 characters where the contract allows 255. Special-use
+    # domains (.test, .local) pass, because people host this themselves; a domain without a dot does not.
+    local = validate_email_local_part(unicodedata.normalize("NFC", local))["local_part"]
+    domain = validate_email_domain_name(domain, globally_deliverable=False)["domain"]
+    if "." not in domain:
+        raise EmailNotValidError
+    return f"{local}@{domain}".lower()
+
+
+def _email(value: object) -> str:
+    if value is None or value == "":
+        raise invalid("Email is required")
+    given = text("Email", text("Email", value).strip(), LONGEST_EMAIL)
+    try:
+        return text("Email", normalise_email(given), LONGEST_EMAIL)
+    except EmailNotValidError:
+        raise invalid("Invalid email format") from None
+
+
+def _new_password(value: object) -> str:
+    if value is None or value == "":
+        raise invalid("Password is required")
+    password = text("Password", value)
+    if len(password) < 8:
+        raise invalid("Password must be at least 8 characters")
+    if len(password.encode()) > LONGEST_BYTES:
+        raise invalid(f"Password must not exceed {LONGEST_BYTES} bytes")
+    return password
+
+
+def _given(value: object) -> str:
+    # A password of blanks is a password; an e-mail of blanks is none.
+    if not isinstance(value, str) or not value:
+        raise invalid("Email and password required")
+    return value
+
+
+def _given_email(value: object) -> str:
+    return _given(_given(value).strip())
+
+
+class SignUp(BaseModel):
+    email: Annotated[str, BeforeValidator(_email)]
+    password: Annotated[str, BeforeValidator(_new_password)]
+
+
+class LogIn(BaseModel):
+    email: Annotated[str, BeforeValidator(_given_email), Field(validate_default=True)] = ""
+    password: Annotated[str, BeforeValidator(_given), Field(validate_default=True)] = ""
+
+
+class User(BaseModel):
+    id: uuid.UUID
+    email: str
+
+
+class Account(BaseModel):
+    token: str
+    user: User
+
+
+async def sign_up(request: Request[State]) -> Response:
+    sent = await body.read(request, SignUp)
+    password_hash = await request.state["passwords"].hash(sent.password)
+    row = await request.state["database"].one(SQL.create_user, uuid.uuid4(), sent.email, password_hash)
+    return _account(request, User(id=row["id"], email=row["email"]), 201)
+
+
+async def log_in(request: Request[State]) -> Response:
+    sent = await body.read(request, LogIn)
+    row = await _find(request, sent.email)
+    if not await request.state["passwords"].matches(sent.password, row and row["password_hash"]):
+        raise ApiError(401, "Invalid email or password")
+    return _account(request, User(id=row["id"], email=row["email"]), 200)
+
+
+async def _find(request: Request[State], email: str) -> Any:
+    try:
+        email = normalise_email(email[:LONGEST_EMAIL])
+    except EmailNotValidError:
+        # Nobody's address, but asked for all the same: the work must not tell.
+        email = ""
+    return await request.state["database"].one(SQL.find_user, email)
+
+
+def _account(request: Request[State], user: User, status: int) -> Response:
+    account = Account(token=request.state["tokens"].issue(user.id, user.email), user=user)
+    return Response(account.model_dump_json(), status, media_type="application/json")

@@ -1,0 +1,3 @@
+-- name: ping :one
+-- Says that the database answers.
+select true as answers;

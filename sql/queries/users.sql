@@ -1,0 +1,15 @@
+-- Every statement on users.
+
+-- name: create_user :one
+-- A new account. The id ($1) is made by the service: sent a second time after a lost connection, the statement finds its
+-- own row and returns it; somebody else's e-mail is users_email_key's business.
+insert into users (id, email, password_hash)
+values ($1, $2, $3)
+on conflict (id) do update set email = users.email
+returning id, email;
+
+-- name: find_user :one
+-- The account of an e-mail, for the log-in.
+select id, email, password_hash
+from users
+where email = $1;
