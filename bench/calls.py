@@ -48,7 +48,7 @@ class Calls:
         return write_targets(self.folder / name, ((user, "/api/tasks") for user in users.ids))
 
     def measure(self, call: str, port: int, connections: int, seconds: int) -> Measured:
-        """Drives one call; raises Wrong where an answer was not a success or the database does not hold what was answered."""
+        """Drives one call; raises Wrong where an answer was no success, or the database does not bear it out."""
         self.database.settle()
         match call:
             case "list of 20":
@@ -82,7 +82,7 @@ class Calls:
         return int(self.database.run("clear.sql", first=WRITERS.first, users=WRITERS.users)[0][0])
 
     def _compare(self, call: str, answered: int, rows: int, connections: int) -> None:
-        """wrk drops what is under way when its time is over, so a row more per connection is right; one fewer never is."""
+        """wrk drops what is under way when its time is over: one row more per connection is right, one fewer never."""
         if not answered <= rows <= answered + connections:
             raise Wrong(f"{call}: {answered} answers of success, but {rows} rows")
 

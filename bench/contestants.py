@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -147,12 +147,8 @@ def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends the process as a deployment would, and after ten seconds its whole group by force."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(10)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

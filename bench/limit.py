@@ -15,9 +15,9 @@ def pgbench(database: Database, folder: Path, connections: int, seconds: int) ->
     script = folder / "pgbench.sql"
     owner = "md5('user ' || :number)::uuid"
     script.write_text(f"\\set number random(1, {READERS.users})\n" + statement.replace("$1", owner))
-    options = ["-n", "-M", "prepared", f"-c{connections}", "-j2", f"-T{seconds}", "-f", script]
-    command = [database.binaries / "pgbench", *options, "-d", database.url]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    options: list[str | Path] = ["-n", "-M", "prepared", f"-c{connections}", "-j2", f"-T{seconds}", "-f", script]
+    pgbench_ = database.programs / "pgbench"
+    out = subprocess.run([pgbench_, *options, "-d", database.url], check=True, capture_output=True, text=True).stdout
     found = re.search(r"^tps = ([\d.]+)", out, re.MULTILINE)
     if found is None or "number of failed transactions: 0 " not in out:
         raise RuntimeError(out)

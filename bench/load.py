@@ -115,7 +115,9 @@ def probe(port: int, reader: UUID, tasks: int, stranger: UUID) -> None:
     expect("another's get", ask(port, "GET", path, reader) == (404, {"error": "Task not found"}), path)
     status, body = ask(port, "PUT", path, stranger)
     changed = body["task"]
-    same = changed == made | CHANGE | {"updated_at": changed["updated_at"]} and changed["updated_at"] >= made["updated_at"]
+    same = (
+        changed == made | CHANGE | {"updated_at": changed["updated_at"]} and changed["updated_at"] >= made["updated_at"]
+    )
     expect("an update", status == 200 and same, (status, body))
     expect("a delete", ask(port, "DELETE", path, stranger) == (204, None), path)
     expect("a second delete", ask(port, "DELETE", path, stranger) == (404, {"error": "Task not found"}), path)

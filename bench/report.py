@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from bench.calls import CALLS
-from bench.contestants import POOL_SIZE, Contestant
+from bench.contestants import Contestant
 from bench.database import Database
 from bench.load import Measured
+from service.database import POOL_SIZE
 
 Results = Mapping[tuple[str, str], Sequence[Measured]]
 """(contestant, call) -> one measurement for each round."""
@@ -42,8 +44,9 @@ class Progress:
 
 def machine(database: Database) -> list[str]:
     """What the figures were made on."""
-    model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    postgres = subprocess.run([database.binaries / "postgres", "--version"], capture_output=True, text=True).stdout
+    processor = Path("/proc/cpuinfo").read_text()
+    model = next(line.split(":")[1].strip() for line in processor.splitlines() if line.startswith("model name"))
+    postgres = subprocess.run([database.programs / "postgres", "--version"], capture_output=True, text=True).stdout
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split(" [")[0]
     shown = ("shared_buffers", "autovacuum")
     return [
@@ -63,7 +66,9 @@ def table(results: Results, names: Sequence[str]) -> str:
         for name in names:
             runs = results[name, call]
             own = results.get(("service", call), ())
-            ratio = median(a.rate / b.rate for a, b in zip(own, runs, strict=True)) if own and name != "service" else None
+            ratio = (
+                median(a.rate / b.rate for a, b in zip(own, runs, strict=True)) if own and name != "service" else None
+            )
             cells = (
                 call,
                 name,

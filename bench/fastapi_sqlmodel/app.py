@@ -5,8 +5,8 @@ Written as the SQLModel tutorial teaches it: plain `def` endpoints, which FastAP
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timezone
-from typing import Annotated, Optional
+from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import jwt
@@ -15,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import field_serializer
 from sqlalchemy import Column, DateTime
 from sqlmodel import Field, Session, SQLModel, create_engine, select
 
@@ -24,18 +23,18 @@ engine = create_engine(os.environ["DATABASE_URL"], pool_size=int(os.environ["POO
 
 
 def now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class TaskCreate(SQLModel):
     title: str = Field(min_length=1, max_length=255)
-    description: Optional[str] = Field(default=None, max_length=1000)
+    description: str | None = Field(default=None, max_length=1000)
 
 
 class TaskUpdate(SQLModel):
-    title: Optional[str] = Field(default=None, min_length=1, max_length=255)
-    description: Optional[str] = Field(default=None, max_length=1000)
-    completed: Optional[bool] = None
+    title: str | None = Field(default=None, min_length=1, max_length=255)
+    description: str | None = Field(default=None, max_length=1000)
+    completed: bool | None = None
 
 
 class Task(SQLModel, table=True):
@@ -44,7 +43,7 @@ class Task(SQLModel, table=True):
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     user_id: UUID = Field(primary_key=True)
     title: str
-    description: Optional[str] = None
+    description: str | None = None
     completed: bool = False
     created_at: datetime = Field(default_factory=now, sa_column=Column(DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(default_factory=now, sa_column=Column(DateTime(timezone=True), nullable=False))
@@ -53,15 +52,11 @@ class Task(SQLModel, table=True):
 class TaskRead(SQLModel):
     id: UUID
     title: str
-    description: Optional[str]
+    description: str | None
     completed: bool
     user_id: UUID
     created_at: datetime
     updated_at: datetime
-
-    @field_serializer("created_at", "updated_at")
-    def in_utc(self, value: datetime) -> str:
-        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 class TaskAnswer(SQLModel):
@@ -80,7 +75,7 @@ def get_session() -> Iterator[Session]:
 bearer = HTTPBearer(auto_error=False)
 
 
-def current_user(credentials: Annotated[Optional[HTTPAuthorizationCredentials], Depends(bearer)]) -> UUID:
+def current_user(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> UUID:
     try:
         if credentials is None:
             raise jwt.InvalidTokenError

@@ -34,7 +34,14 @@ const updateBody = {
 
 async function serve () {
   const sql = postgres(DATABASE_URL, { max: Number(POOL_SIZE) })
-  const verify = createVerifier({ key: BETTER_AUTH_SECRET, algorithms: ['HS256'], requiredClaims: ['exp'], cache: 10000 })
+  const verify = createVerifier({
+    key: BETTER_AUTH_SECRET,
+    algorithms: ['HS256'],
+    requiredClaims: ['exp'],
+    cache: 10000,
+    // By default the cache hashes each token to find it, which takes longer than to verify it: half the lists a second.
+    cacheKeyBuilder: (token) => token
+  })
   const app = Fastify({ ajv: { customOptions: { coerceTypes: false } } })
 
   await app.register(cors, {
@@ -68,11 +75,11 @@ async function serve () {
     if (rows.length === 0) return reply.code(404).send({ error: 'Task not found' })
     return { task: rows[0] }
   }
-  const columns = sql`id, title, description, completed, user_id, created_at, updated_at`
 
   app.get('/api/tasks', { schema: { response: { 200: manyTasks } } }, async (request) => {
     const tasks = await sql`
-      select ${columns} from tasks where user_id = ${request.userId} order by created_at desc, id desc`
+      select id, title, description, completed, user_id, created_at, updated_at
+      from tasks where user_id = ${request.userId} order by created_at desc, id desc`
     return { tasks }
   })
 
@@ -80,14 +87,16 @@ async function serve () {
     const { title, description = null } = request.body
     const rows = await sql`
       insert into tasks (id, user_id, title, description)
-      values (${randomUUID()}, ${request.userId}, ${title}, ${description}) returning ${columns}`
+      values (${randomUUID()}, ${request.userId}, ${title}, ${description})
+      returning id, title, description, completed, user_id, created_at, updated_at`
     reply.code(201)
     return answer(reply, rows)
   })
 
   app.get('/api/tasks/:id', { schema: { params, response: { 200: oneTask } } }, async (request, reply) =>
     answer(reply, await sql`
-      select ${columns} from tasks where user_id = ${request.userId} and id = ${request.params.id}`))
+      select id, title, description, completed, user_id, created_at, updated_at
+      from tasks where user_id = ${request.userId} and id = ${request.params.id}`))
 
   app.put('/api/tasks/:id', { schema: { params, body: updateBody, response: { 200: oneTask } } },
     async (request, reply) => {
@@ -96,7 +105,8 @@ async function serve () {
         update tasks set title = coalesce(${title}, title), completed = coalesce(${completed}, completed),
           description = case when ${'description' in request.body} then ${description} else description end,
           updated_at = now()
-        where user_id = ${request.userId} and id = ${request.params.id} returning ${columns}`)
+        where user_id = ${request.userId} and id = ${request.params.id}
+        returning id, title, description, completed, user_id, created_at, updated_at`)
     })
 
   app.delete('/api/tasks/:id', { schema: { params } }, async (request, reply) => {
