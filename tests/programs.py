@@ -1,0 +1,21 @@
+"""The programs that tests start: a missing one skips the test on a person's machine and fails it where CI is set."""
+
+import os
+import shutil
+from glob import glob
+from typing import NoReturn
+
+import pytest
+
+
+def program(name: str) -> str:
+    """The path of a program, also of Debian's PostgreSQL and of what stands in /usr/sbin."""
+    debian = sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian, "/usr/sbin"]))
+    return found or missing(f"the program {name} is not installed")
+
+
+def missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
