@@ -1,0 +1,100 @@
+"""What the tests stand on: a real PostgreSQL, a database of its own for each test, the service upon it."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from service.embedded import Embedded
+from service.migrations import migrate
+from tests.api import Api, serve, settings
+from tests.databases import Template, database, role
+from tests.live import Live, start
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL server's owner, who may make databases and roles."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="todo-tests-") as folder:
+        embedded = Embedded(Path(folder) / "data", say=lambda _: None)
+        try:
+            embedded.start()
+            with psycopg.connect(embedded.url, autocommit=True) as owner:
+                for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                    owner.execute(SQL("alter system set {} = off").format(Identifier(name)))
+                owner.execute("select pg_reload_conf()")
+            yield embedded.url
+        finally:
+            embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[Template]:
+    """A migrated database with the service's role; nobody may be connected to it while it is copied."""
+    with role(server) as (name, password), database(server) as migrated:
+        template = Template(server, migrated, name, password)
+        migrate(template.owner_url(migrated))
+        with psycopg.connect(template.owner_url(migrated)) as owner:
+            for grant in GRANTS:
+                owner.execute(SQL(grant).format(Identifier(name)))
+        yield template
+
+
+GRANTS = (
+    "grant usage on schema public to {}",
+    "grant select, insert, update on users to {}",
+    "grant select, insert, update, delete on tasks to {}",
+    "grant select on _yoyo_migration to {}",
+)
+
+
+@pytest.fixture
+def database_name(template: Template) -> Iterator[str]:
+    """A fresh migrated database of this test's own."""
+    with template.copy() as name:
+        yield name
+
+
+@pytest.fixture
+def owner_url(template: Template, database_name: str) -> str:
+    """This test's database, as the one who made its tables."""
+    return template.owner_url(database_name)
+
+
+@pytest.fixture
+def database_url(template: Template, database_name: str) -> str:
+    """This test's database, as the service sees it: rows to read and write, nothing more."""
+    return template.service_url(database_name)
+
+
+@pytest.fixture
+def owner(owner_url: str) -> Iterator[psycopg.Connection]:
+    """A connection for what no request can do: looking at the rows, breaking the schema."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def api(database_url: str, owner: psycopg.Connection) -> AsyncIterator[Api]:
+    """The service in this process, and the frontend's side of it."""
+    async with serve(settings(database_url), owner) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def live(template: Template) -> Iterator[Live]:
+    """The service as a process of its own, for what needs real HTTP."""
+    with template.copy() as name, start(template.service_url(name)) as live:
+        yield live

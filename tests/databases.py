@@ -1,0 +1,68 @@
+"""Databases for tests: copies of one that is migrated once, used by a role that can only read and write rows."""
+
+import itertools
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+# Several runs may share one server.
+RUN = f"{os.getpid()}_{secrets.token_hex(3)}"
+_numbers = itertools.count()
+
+
+class Template(NamedTuple):
+    """A migrated database, and the role that the service has in it and in every copy of it."""
+
+    server: str
+    name: str
+    role: str
+    password: str
+
+    def owner_url(self, database: str) -> str:
+        return at(self.server, database)
+
+    def service_url(self, database: str) -> str:
+        parts = urlsplit(at(self.server, database))
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{quote(self.role)}:{quote(self.password)}@{host}").geturl()
+
+    @contextmanager
+    def copy(self) -> Iterator[str]:
+        """The name of a fresh copy, which is dropped afterwards."""
+        with database(self.server, template=self.name) as name:
+            yield name
+
+
+def at(server: str, name: str) -> str:
+    """The URL of another database of this server."""
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
+@contextmanager
+def database(server: str, template: str = "template0") -> Iterator[str]:
+    """The name of a new database, which is dropped afterwards, whoever is connected."""
+    name = f"test_{RUN}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as owner:
+        owner.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+        try:
+            yield name
+        finally:
+            owner.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+@contextmanager
+def role(server: str) -> Iterator[tuple[str, str]]:
+    """Name and password of a new role that may log in and nothing else."""
+    name, password = f"test_{RUN}_service", secrets.token_hex(16)
+    with psycopg.connect(server, autocommit=True) as owner:
+        owner.execute(SQL("create role {} login password {}").format(Identifier(name), Literal(password)))
+        try:
+            yield name, password
+        finally:
+            owner.execute(SQL("drop role {}").format(Identifier(name)))
