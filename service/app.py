@@ -7,6 +7,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import docs, health, tasks, users
+from service.attempts import Attempts
 from service.auth import Tokens
 from service.config import Settings, SettingsError, connection, load_settings
 from service.database import Database
@@ -43,7 +44,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         database = Database(url)
         await refuse_old_schema(database)
         passwords = Passwords()
-        yield {"database": database, "passwords": passwords, "tokens": Tokens(secret, settings.jwt_expiration_hours)}
+        yield {
+            "attempts": Attempts(database, settings.login_failure_limit),
+            "database": database,
+            "passwords": passwords,
+            "tokens": Tokens(secret, settings.jwt_expiration_hours),
+        }
         passwords.close()
         await database.close()
 

@@ -1,5 +1,6 @@
 """The settings: read once from the environment and .env, checked, frozen. A bad value is one sentence that names it."""
 
+import ipaddress
 import math
 import re
 from typing import Annotated, Any, Literal
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     data_dir: str = ".data"
     login_failure_limit: int = Field(default=10, ge=0)
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
 
     @field_validator("database_url", "migration_database_url")
     @classmethod
@@ -57,6 +59,16 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(_origin(part.strip()) for part in value.split(","))
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(str(ipaddress.ip_network(part.strip())) for part in value.split(","))
+        except ValueError:
+            raise ValueError("must be addresses or networks separated by commas, for example 10.0.0.0/8") from None
 
     @field_validator("jwt_expiration_hours")
     @classmethod

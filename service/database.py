@@ -6,6 +6,7 @@ session state behind (a test holds that), so a connection is handed on as it is.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from typing import Any
 
@@ -22,6 +23,8 @@ REQUEST_SECONDS = 5.0
 """One budget for all of a request's waiting: for a connection, for its making, for the statement."""
 IDLE_SECONDS = 60.0
 """Idle connections are let go before a serverless database drops them, so that it can go to sleep."""
+TICK_SECONDS = 0.1
+"""How often the limits are looked at: one timer for all, because one for each statement costs more than its share."""
 
 # The connection died under the statement, or the server said that the statement did not happen.
 # Every statement is safe to send twice, so it is sent once more, on a new connection.
@@ -43,16 +46,48 @@ AWAY = (
 )
 
 
+class ConnectionLost(Exception):
+    """The connection is gone and what became of the statement is unknown; its room in the pool is still taken."""
+
+
+class Held:
+    """A connection of the pool with the statements it has prepared; behind a transaction pooler it prepares none."""
+
+    __slots__ = ("connection", "deadline", "idle_since", "statements")
+
+    def __init__(self, connection: asyncpg.Connection, prepares: bool) -> None:
+        self.connection = connection
+        self.deadline = self.idle_since = math.inf
+        self.statements: dict[str, Any] | None = {} if prepares else None
+
+    async def send(self, query: Query, args: tuple[Any, ...]) -> Any:
+        if self.statements is None:
+            return await self.connection.fetchrow(query.sql, *args)
+        statement = self.statements.get(query.name)
+        if statement is None:
+            statement = self.statements[query.name] = await self.connection.prepare(query.sql)
+        return await statement.fetchrow(*args)
+
+
 class Database:
-    """At most `size` connections, opened when needed and let go when idle; must be made inside a running event loop."""
+    """At most `size` connections, opened when needed, let go when idle. To be made inside the running event loop."""
 
     def __init__(self, url: str, size: int = POOL_SIZE) -> None:
-        self._target = dsn.parse(url)
+        target = dsn.parse(url)
+        if target.ignored:
+            logger.warning("parameters of DATABASE_URL without effect: %s", ", ".join(target.ignored))
+        self._prepares = not target.pooled
+        self._connect_arguments = target.connect
+        if self._prepares:
+            # What the pool gives up after its budget, the server must not go on with.
+            limit = {"statement_timeout": str(int(REQUEST_SECONDS * 1000))}
+            self._connect_arguments = {**target.connect, "server_settings": limit | target.connect["server_settings"]}
         self._loop = asyncio.get_running_loop()
-        self._free: deque[tuple[asyncpg.Connection, float]] = deque()
         self._room = size
-        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
-        self._sweeper = self._loop.call_later(IDLE_SECONDS / 2, self._let_go)
+        self._free: list[Held] = []
+        self._busy: set[Held] = set()
+        self._waiting: deque[tuple[asyncio.Future[Held | None], float]] = deque()
+        self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
     async def one(self, query: Query, *args: Any, seconds: float = REQUEST_SECONDS, resent_nothing: Any = None) -> Any:
         """Runs the statement; returns its row, or None where there is none.
@@ -62,115 +97,112 @@ class Database:
         budget of `seconds` is spent or the database is away.
         """
         deadline = self._loop.time() + seconds
-        connection = await self._acquire(deadline)
+        held = await self._acquire(deadline)
         try:
-            try:
-                row = await self._send(connection, query, args, deadline)
-            except Exception as error:
-                if not (isinstance(error, RESEND) or connection.is_closed()):
-                    raise
-                logger.warning("connection lost under %s, sending it again: %r", query.name, error)
-                connection.terminate()
-                connection = await self._connect(deadline)
-                row = await self._send(connection, query, args, deadline)
-                row = resent_nothing if row is None else row
+            return await self._send(held, query, args, deadline)
+        except ConnectionLost as lost:
+            logger.warning("connection lost under %s: %r", query.name, lost.__cause__)
+        held = await self._open(deadline)
+        try:
+            row = await self._send(held, query, args, deadline)
+        except ConnectionLost as lost:
+            self._hand_on(None)
+            logger.error("%s was not answered: %r", query.name, lost.__cause__)
+            raise unavailable() from lost
+        return resent_nothing if row is None else row
+
+    async def _send(self, held: Held, query: Query, args: tuple[Any, ...], deadline: float) -> Any:
+        held.deadline = deadline
+        self._busy.add(held)
+        try:
+            row = await held.send(query, args)
         except asyncpg.IntegrityConstraintViolationError as violation:
-            self._release(connection)
+            self._hand_on(held)
             raise of_constraint(violation) or violation from None
         except BaseException as error:
-            lost = connection.is_closed()
-            self._discard(connection)
-            if isinstance(error, AWAY) or (lost and isinstance(error, asyncpg.InterfaceError)):
+            closed = held.connection.is_closed()
+            held.connection.terminate()
+            if isinstance(error, RESEND) or (closed and isinstance(error, asyncpg.InterfaceError)):
+                raise ConnectionLost from error
+            self._hand_on(None)
+            if isinstance(error, AWAY):
                 logger.error("%s was not answered: %r", query.name, error)
                 raise unavailable() from error
             raise
-        self._release(connection)
+        finally:
+            self._busy.discard(held)
+        self._hand_on(held)
         return row
 
-    async def _send(self, connection: asyncpg.Connection, query: Query, args: tuple[Any, ...], deadline: float) -> Any:
-        return await connection.fetchrow(query.sql, *args, timeout=deadline - self._loop.time())
-
-    async def _acquire(self, deadline: float) -> asyncpg.Connection:
+    async def _acquire(self, deadline: float) -> Held:
         while self._free:
-            connection, _ = self._free.pop()
-            if not connection.is_closed():
-                return connection
+            held = self._free.pop()
+            if not held.connection.is_closed():
+                return held
             self._room += 1
         if self._room:
             self._room -= 1
             return await self._open(deadline)
-        return await self._wait(deadline) or await self._open(deadline)
-
-    async def _wait(self, deadline: float) -> asyncpg.Connection | None:
-        """Waits for a connection that another request is done with; None is the room of one that is gone."""
-        turn: asyncio.Future[asyncpg.Connection | None] = self._loop.create_future()
-        self._waiting.append(turn)
+        turn: asyncio.Future[Held | None] = self._loop.create_future()
+        self._waiting.append((turn, deadline))
         try:
-            async with asyncio.timeout_at(deadline):
-                return await turn
-        except BaseException as error:
+            return await turn or await self._open(deadline)
+        except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._hand_on(turn.result())
-            if isinstance(error, TimeoutError):
-                raise unavailable() from None
             raise
 
-    async def _open(self, deadline: float) -> asyncpg.Connection:
+    async def _open(self, deadline: float) -> Held:
         """A new connection for room that is already taken; gives the room back when it fails."""
-        try:
-            return await self._connect(deadline)
-        except BaseException as error:
-            self._hand_on(None)
-            if isinstance(error, (*AWAY, asyncpg.InterfaceError)):
-                logger.error("no connection to the database: %r", error)
-                raise unavailable() from error
-            raise
-
-    async def _connect(self, deadline: float) -> asyncpg.Connection:
         while True:
+            left = deadline - self._loop.time()
             try:
-                return await asyncpg.connect(**self._target.connect, timeout=deadline - self._loop.time())
-            except asyncpg.CannotConnectNowError:
-                # The server is there but still starting: worth waiting for, unlike one that refuses.
-                if self._loop.time() + 0.1 > deadline:
+                return Held(await asyncpg.connect(**self._connect_arguments, timeout=left), self._prepares)
+            except BaseException as error:
+                # A server that is still starting is worth waiting for, unlike one that refuses.
+                if not isinstance(error, asyncpg.CannotConnectNowError) or left < TICK_SECONDS:
+                    self._hand_on(None)
+                    if isinstance(error, (*AWAY, asyncpg.InterfaceError)):
+                        logger.error("no connection to the database: %r", error)
+                        raise unavailable() from error
                     raise
-                await asyncio.sleep(0.1)
+            await asyncio.sleep(TICK_SECONDS)
 
-    def _release(self, connection: asyncpg.Connection) -> None:
-        if connection.is_closed():
-            self._hand_on(None)
-        else:
-            self._hand_on(connection)
-
-    def _discard(self, connection: asyncpg.Connection) -> None:
-        connection.terminate()
-        self._hand_on(None)
-
-    def _hand_on(self, connection: asyncpg.Connection | None) -> None:
+    def _hand_on(self, held: Held | None) -> None:
         """Gives a connection (None: the room for one) to the request that has waited longest, else keeps it."""
+        if held is not None and held.connection.is_closed():
+            held = None
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(connection)
+                turn.set_result(held)
                 return
-        if connection is None:
+        if held is None:
             self._room += 1
         else:
-            self._free.append((connection, self._loop.time()))
+            held.idle_since = self._loop.time()
+            self._free.append(held)
 
-    def _let_go(self) -> None:
-        """Closes what has been idle for too long: the oldest stand at the left, because the newest is used first."""
-        while self._free and self._free[0][1] < self._loop.time() - IDLE_SECONDS:
-            connection, _ = self._free.popleft()
-            connection.terminate()
+    def _tick(self) -> None:
+        """Ends what has waited or worked for too long, and lets go what has been idle for too long."""
+        now = self._loop.time()
+        for turn, deadline in self._waiting:
+            if now >= deadline and not turn.done():
+                turn.set_exception(unavailable())
+        for held in self._busy:
+            if now >= held.deadline:
+                # Ends the wait with an error, which finds the budget spent when it wants to connect again.
+                held.connection.terminate()
+        # The newest is used first, so the oldest stand at the left.
+        while self._free and now - self._free[0].idle_since >= IDLE_SECONDS:
+            self._free.pop(0).connection.terminate()
             self._room += 1
-        self._sweeper = self._loop.call_later(IDLE_SECONDS / 2, self._let_go)
+        self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
     async def close(self) -> None:
-        self._sweeper.cancel()
+        self._ticking.cancel()
         while self._free:
-            connection, _ = self._free.pop()
             try:
-                await connection.close(timeout=1)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()
+                await self._free.pop().connection.close(timeout=1)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning("a connection was not closed in order: %r", error)

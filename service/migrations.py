@@ -1,7 +1,7 @@
 """`make migrate` and `make rollback`: yoyo behind a PostgreSQL advisory lock.
 
-yoyo's own lock is a committed row, which outlives a run that was killed; an advisory lock goes with its session. So the row is
-broken first: whoever holds the advisory lock knows that nobody else is at work.
+yoyo's own lock is a committed row, which outlives a run that was killed; an advisory lock goes with its session. So
+the row is broken first: whoever holds the advisory lock knows that nobody else is at work.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""bcrypt on threads of its own: few, of low priority, and with a short queue, so that a flood of log-ins slows log-ins, never tasks."""
+"""bcrypt on threads of its own: few, of low priority, with a short queue: a flood of log-ins slows log-ins, never tasks."""
 
 import asyncio
 import os
@@ -55,8 +55,8 @@ class Passwords:
         if self._places == 0:
             raise unavailable()
         self._places -= 1
+        job = self._threads.submit(work)
         try:
-            job = self._threads.submit(work)
             answer = asyncio.wrap_future(job)
             await asyncio.wait([answer], timeout=WAIT_SECONDS)
             # cancel() succeeds only while nobody has begun; what has begun is waited for.
@@ -64,6 +64,7 @@ class Passwords:
                 raise unavailable()
             return await answer
         finally:
+            job.cancel()
             self._places += 1
 
     def close(self) -> None:

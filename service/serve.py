@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from service.app import create_app
 from service.config import Settings, SettingsError
+from service.protocol import Protocol
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -44,12 +45,14 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         "service.serve:create_worker",
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        # Without a proxy that is known to set it, X-Forwarded-For is whatever the client says.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=75,  # longer than proxies keep idle connections: else they send requests into closed ones
         timeout_graceful_shutdown=15,
         timeout_worker_healthcheck=30,

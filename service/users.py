@@ -1,8 +1,9 @@
 """Sign-up and log-in."""
 
+import logging
 import unicodedata
 import uuid
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from email_validator import EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
@@ -16,6 +17,9 @@ from service.errors import ApiError
 from service.passwords import LONGEST_BYTES
 from service.queries import Query, load
 from service.state import State
+
+
+logger = logging.getLogger("service.users")
 
 
 class Sql(NamedTuple):
@@ -103,19 +107,20 @@ async def sign_up(request: Request[State]) -> Response:
 
 async def log_in(request: Request[State]) -> Response:
     sent = await body.read(request, LogIn)
-    row = await _find(request, sent.email)
-    if not await request.state["passwords"].matches(sent.password, row and row["password_hash"]):
-        raise ApiError(401, "Invalid email or password")
-    return _account(request, User(id=row["id"], email=row["email"]), 200)
-
-
-async def _find(request: Request[State], email: str) -> Any:
+    state = request.state
+    address = request.client.host if request.client else "unknown"
     try:
-        email = normalise_email(email[:LONGEST_EMAIL])
+        email = normalise_email(sent.email[:LONGEST_EMAIL])
     except EmailNotValidError:
         # Nobody's address, but asked for all the same: the work must not tell.
         email = ""
-    return await request.state["database"].one(SQL.find_user, email)
+    await state["attempts"].count(email, address)
+    row = await state["database"].one(SQL.find_user, email)
+    if not await state["passwords"].matches(sent.password, row and row["password_hash"]):
+        logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
+        raise ApiError(401, "Invalid email or password")
+    await state["attempts"].clear(email, address)
+    return _account(request, User(id=row["id"], email=row["email"]), 200)
 
 
 def _account(request: Request[State], user: User, status: int) -> Response:

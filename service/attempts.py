@@ -1,0 +1,69 @@
+"""Guessed passwords: log-ins that have not succeeded are counted by account and client address, and by address alone.
+
+By account alone would let anybody lock anybody out.
+"""
+
+import hashlib
+import ipaddress
+import logging
+from typing import NamedTuple
+
+from service.database import Database
+from service.errors import ApiError
+from service.queries import Query, load
+
+logger = logging.getLogger("service.attempts")
+
+WINDOW_SECONDS = 900.0
+ADDRESS_FACTOR = 20
+"""An address may be an office or a school: it gets as many failures as this many accounts."""
+
+
+class Sql(NamedTuple):
+    count_attempt: Query
+    clear_attempts: Query
+
+
+SQL = load("logins.sql", Sql)
+
+
+class Attempts:
+    """Failed log-ins allowed within the window: `limit` by account and address; 0 counts nothing."""
+
+    def __init__(self, database: Database, limit: int) -> None:
+        self._database = database
+        self._limit = limit
+
+    async def count(self, email: str, address: str) -> None:
+        """Counts an attempt; raises ApiError 429 where there have been too many."""
+        if self._limit == 0:
+            return
+        limits = (self._limit, self._limit * ADDRESS_FACTOR, WINDOW_SECONDS)
+        row = await self._database.one(SQL.count_attempt, *_keys(email, address), *limits)
+        if (seconds := row["wait_seconds"]) is not None:
+            logger.warning("log-in refused from %s: too many attempts", address)
+            message = f"Too many attempts, try again in {seconds} seconds"
+            raise ApiError(429, message, {"Retry-After": str(seconds)})
+
+    async def clear(self, email: str, address: str) -> None:
+        """Forgets the account's failures from this address after a success."""
+        if self._limit:
+            await self._database.one(SQL.clear_attempts, *_keys(email, address))
+
+
+def _keys(email: str, address: str) -> tuple[bytes, bytes]:
+    address = _neighbourhood(address)
+    return _digest(address, email), _digest(address)
+
+
+def _neighbourhood(address: str) -> str:
+    """Whoever has one IPv6 address has the 64 bits below it; an IPv4 address, in either spelling, is one."""
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((int(parsed), 64), strict=False))
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode()).digest()

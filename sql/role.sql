@@ -1,0 +1,27 @@
+-- The service's role: it reads and writes rows, and can neither change the schema nor empty a table. The owner of the tables
+-- runs this once, after the first `make migrate`: psql "$MIGRATION_DATABASE_URL" -f sql/role.sql
+-- and then gives the role a password with \password todo_service. Running it again does no harm.
+
+do $$
+begin
+    create role todo_service login;
+exception
+    when duplicate_object or unique_violation then null;
+end
+$$;
+
+-- Before PostgreSQL 15 everybody may make tables here.
+revoke create on schema public from public;
+grant usage on schema public to todo_service;
+
+-- An e-mail is all that "on conflict do update" names; a password hash cannot be exchanged, an account not be deleted.
+grant select, insert, update (email) on users to todo_service;
+
+-- Whole tables rather than columns: a migration that adds a column needs no grant before the new code may use it.
+grant select, insert, update, delete on tasks to todo_service;
+
+-- Which migrations are applied, for the look at the start.
+grant select on _yoyo_migration to todo_service;
+
+-- The tables that this owner's later migrations add.
+alter default privileges in schema public grant select, insert, update, delete on tables to todo_service;
