@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.openapi import Operation, document, status
+from service.state import State
 from service.tasks import CreateTask, TaskAnswer, TaskList, UpdateTask
 from service.users import Account, LogIn, SignUp
 
@@ -114,9 +115,9 @@ OPENAPI = json.dumps(document(OPERATIONS), ensure_ascii=False).encode()
 DOCS, DOCS_POLICY = page()
 
 
-async def openapi(request: Request) -> Response:
+async def openapi(_: Request[State]) -> Response:
     return Response(OPENAPI, media_type="application/json")
 
 
-async def docs(request: Request) -> Response:
+async def docs(_: Request[State]) -> Response:
     return Response(DOCS, headers={"Content-Security-Policy": DOCS_POLICY}, media_type="text/html")

@@ -65,7 +65,7 @@ def document(operations: Mapping[tuple[str, str], Operation]) -> JsonSchema:
         "openapi": "3.1.0",
         "info": {"title": "Todo API", "version": "1.0.0", "description": DESCRIPTION.strip()},
         # Relative to this document, so that it holds behind a proxy's prefix too.
-        "servers": [{"url": "."}],
+        "servers": [{"url": ".", "description": "this service"}],
         "paths": paths,
         "components": {
             "schemas": schemas(sent, [Error, *answered]),

@@ -77,6 +77,8 @@ def schemas(sent: Sequence[type[BaseModel]], answered: Sequence[type[BaseModel]]
         schema_generator=_Schema,
     )
     named: JsonSchema = built["$defs"]
+    for schema in named.values():
+        schema.pop("description", None)  # the model's docstring, written for those who read the code
     for name in named.keys() - {model.__name__ for model in sent}:
         named[name]["additionalProperties"] = False
     for name, fields in FIELDS.items():
