@@ -20,6 +20,9 @@ grant select, insert, update (email) on users to todo_service;
 -- Whole tables rather than columns: a migration that adds a column needs no grant before the new code may use it.
 grant select, insert, update, delete on tasks to todo_service;
 
+-- The count of log-ins that have not succeeded.
+grant select, insert, update, delete on login_attempts to todo_service;
+
 -- Which migrations are applied, for the look at the start.
 grant select on _yoyo_migration to todo_service;
 

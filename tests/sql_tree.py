@@ -10,10 +10,14 @@ from typing import Any
 from pglast import ast
 from pglast.enums import BoolExprType, JoinType
 
-FUNCTIONS = frozenset({"task_json", "string_agg", "array_agg", "now", "pg_catalog.timezone"})
+FUNCTIONS = frozenset(
+    {"task_json", "string_agg", "array_agg", "max", "ceil", "now", "make_interval"}
+    | {"pg_catalog.timezone", "pg_catalog.extract"}
+)
 """None of them reads a table or changes the session."""
 KNOWN = {
-    "SelectStmt": {"targetList", "fromClause", "whereClause", "withClause", "valuesLists"},
+    "SelectStmt": {"targetList", "fromClause", "whereClause", "withClause", "valuesLists"}
+    | {"sortClause", "limitCount", "limitOption"},
     "InsertStmt": {"relation", "cols", "selectStmt", "onConflictClause", "returningClause", "withClause"},
     "UpdateStmt": {"relation", "targetList", "fromClause", "whereClause", "returningClause", "withClause"},
     "DeleteStmt": {"relation", "usingClause", "whereClause", "returningClause", "withClause"},
@@ -37,6 +41,7 @@ KNOWN = {
     "CoalesceExpr": {"args"},
     "MinMaxExpr": {"args", "op"},
     "FuncCall": {"funcname", "args", "agg_order", "funcformat"},
+    "NamedArgExpr": {"name", "arg", "argnumber"},
     "SortBy": {"node", "sortby_dir"},
     "TypeCast": {"arg", "typeName"},
     "TypeName": {"names", "typemod"},

@@ -13,6 +13,7 @@ from tests.sql_tree import FUNCTIONS
 TABLES: dict[str, set[str]] = {
     "tasks.sql": {"tasks"},
     "users.sql": {"users"},
+    "logins.sql": {"login_attempts"},
     "schema.sql": {"_yoyo_migration"},
     "health.sql": set(),
     "migrations.sql": set(),
