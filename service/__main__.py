@@ -1,96 +1,32 @@
-"""`python -m service`: runs the service, and its own development database where none is named; `migrate`, `rollback`."""
+"""`python -m service`: runs the service, and its development database where none is named; `migrate`, `rollback`."""
 
 import argparse
-import asyncio
 import contextlib
-import os
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
-
-from service import migrations
-from service.config import Settings, SettingsError, connection, load_settings
-from service.database import Database
-from service.embedded import Embedded, EmbeddedError
-from service.schema import SchemaBehindError, refuse_old_schema
-from service.serve import listening_socket, serve
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(settings: Settings) -> int:
-    with listening_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
-        if settings.database_url is None:
-            database = stack.enter_context(_embedded(settings))
-            for name in migrations.migrate(database.url):
-                _say(f"{name} applied")
-            # Where create_app reads its settings, in other processes too.
-            os.environ["DATABASE_URL"] = database.url
-            if settings.better_auth_secret is None:
-                os.environ["BETTER_AUTH_SECRET"] = database.secret
-        else:
-            url, _ = connection(settings)
-            asyncio.run(_refuse_old_schema(url))
-        return serve(settings, sock, _say)
-
-
-def migrate(settings: Settings) -> int:
-    with _database_to_migrate(settings) as url:
-        for name in (names := migrations.migrate(url)):
-            _say(f"{name} applied")
-        if not names:
-            _say("The database's schema is up to date: nothing to do.")
-    return 0
-
-
-def rollback(settings: Settings) -> int:
-    with _database_to_migrate(settings) as url:
-        for name in (names := migrations.rollback(url)):
-            _say(f"{name} taken back")
-        if not names:
-            _say("The database has no migration to take back: nothing to do.")
-    return 0
-
-
-async def _refuse_old_schema(url: str) -> None:
-    database = Database(url)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="The todo service and its database's schema."
+    )
+    parser.add_argument("command", nargs="?", default="run", choices=("run", "migrate", "rollback"))
+    command = parser.parse_args().command
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
-        await refuse_old_schema(database)
-    finally:
-        await database.close()
+        from service import commands  # not above: Ctrl-C must be quiet during this second, too
 
-
-@contextlib.contextmanager
-def _database_to_migrate(settings: Settings) -> Iterator[str]:
-    if url := settings.migration_database_url or settings.database_url:
-        yield url.get_secret_value()
-    else:
-        with _embedded(settings) as database:
-            yield database.url
-
-
-@contextlib.contextmanager
-def _embedded(settings: Settings) -> Iterator[Embedded]:
-    database = Embedded(Path(settings.data_dir), _say)
-    try:
-        with _signals_wait():
-            database.start()
-        yield database
-    finally:
-        with _signals_wait():
-            database.stop()
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Signals are delivered at the end, for none to leave a database running that nobody stops."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return commands.do(command)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal was closed
+            print("Stopped.", flush=True)  # noqa: T201 (for the person at the terminal)
+        return 0 if command == "run" else 130
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -102,36 +38,6 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def _hang_up(_number: int, _frame: FrameType | None) -> None:
     """The terminal was closed: as on SIGTERM, whoever handles that."""
     signal.raise_signal(signal.SIGTERM)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 (for the person at the terminal)
-
-
-def main() -> int:
-    commands = {"run": run, "migrate": migrate, "rollback": rollback}
-    parser = argparse.ArgumentParser(
-        prog="python -m service", description="The todo service and its database's schema."
-    )
-    parser.add_argument("command", nargs="?", default="run", choices=commands)
-    command = parser.parse_args().command
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, _hang_up)
-    try:
-        status = commands[command](load_settings())
-    except KeyboardInterrupt:
-        status = 0 if command == "run" else 130
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except (EmbeddedError, migrations.MigrationError, SchemaBehindError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    if command == "run" or status:
-        _say("Stopped.")
-    return status
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""bcrypt on threads of its own: few, of low priority, with a short queue: a flood of log-ins slows log-ins, never tasks."""
+"""bcrypt on threads of its own: few, of low priority, with a short queue. A flood of log-ins slows log-ins, not tasks."""
 
 import asyncio
 import os
