@@ -1,4 +1,4 @@
-"""bcrypt on threads of its own: few, of low priority, with a short queue. A flood of log-ins slows log-ins, not tasks."""
+"""bcrypt on threads of its own: few, of low priority, with a short queue. A flood of log-ins slows only log-ins."""
 
 import asyncio
 import os
