@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -39,8 +40,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     raise SettingsError(f"HOST={host} is no address of this machine: 127.0.0.1 is one, and 0.0.0.0 means all of them.")
 
 
-def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -> int:
-    """Serves until a signal comes; returns the exit status."""
+def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -> NoReturn:
+    """Ends by KeyboardInterrupt on a signal, by SystemExit where the service cannot start."""
     config = uvicorn.Config(
         "service.serve:create_worker",
         factory=True,
@@ -62,12 +63,14 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
     threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[sock])
-        return 0
-    on_hangup = signal.getsignal(signal.SIGHUP)
-    supervisor = Multiprocess(config, sockets=[sock])
-    signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would go on without the terminal, with new workers
-    supervisor.run()
-    return STARTUP_FAILURE if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes) else 0
+    else:
+        on_hangup = signal.getsignal(signal.SIGHUP)
+        supervisor = Multiprocess(config, sockets=[sock])
+        signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would go on without the terminal, with new workers
+        supervisor.run()
+        if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+            raise SystemExit(STARTUP_FAILURE)
+    raise KeyboardInterrupt
 
 
 def create_worker() -> ASGIApp:
