@@ -1,24 +1,16 @@
 """Who is measured: how each is installed, started and stopped. All get the same database, pool and worker count."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 import venv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.database import ROOT, Database, free_port
-from bench.load import ORIGIN, SECRET
-from service.database import POOL_SIZE
+from bench.database import ROOT
 
 BENCH = Path(__file__).resolve().parent
 CACHE = BENCH / ".cache"
@@ -80,8 +72,9 @@ def python_version(name: str) -> str:
     return ", ".join((BENCH / name / "requirements.in").read_text().replace("==", " ").split("\n")[:-1])
 
 
+SERVICE = Contestant("service", ROOT, lambda _: [sys.executable, "-m", "service"], version=service_version)
 CONTESTANTS = (
-    Contestant("service", ROOT, lambda _: [sys.executable, "-m", "service"], version=service_version),
+    SERVICE,
     python("fastapi_sqlmodel"),
     python("fastapi_asyncpg"),
     Contestant(
@@ -93,62 +86,3 @@ CONTESTANTS = (
         fastify_version,
     ),
 )
-
-
-@dataclass(frozen=True)
-class Running:
-    port: int
-    pid: int
-
-
-@contextmanager
-def running(contestant: Contestant, database: Database, workers: int) -> Iterator[Running]:
-    """Starts it as it would be deployed, waits until it answers, and stops it with all its workers."""
-    port = free_port()
-    environment = os.environ | {
-        "DATABASE_URL": database.url,
-        "BETTER_AUTH_SECRET": SECRET,
-        "FRONTEND_URL": ORIGIN,
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "WORKERS": str(workers),
-        "POOL_SIZE": str(POOL_SIZE),
-        "LOG_LEVEL": "info",
-        "NODE_ENV": "production",
-    }
-    CACHE.mkdir(exist_ok=True)
-    log = CACHE / f"{contestant.name}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            contestant.command(environment), cwd=contestant.folder, env=environment,
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    try:
-        if not wait_for_answer(port, process):
-            sys.exit(f"{contestant.name} does not start; its output is in {log.relative_to(ROOT)}.")
-        yield Running(port, process.pid)
-    finally:
-        stop(process)
-
-
-def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> bool:
-    """Waits for an answer of any kind to a list without a token: every contestant says 401."""
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/tasks", timeout=5)
-        except urllib.error.HTTPError as error:
-            return error.code == 401
-        except OSError:
-            time.sleep(0.01)
-    return False
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process as a deployment would, and after ten seconds its whole group by force."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 
 from service.embedded import _as_owner_of as as_owner_of
 from service.embedded import _find_programs as find_programs
@@ -25,12 +26,14 @@ from service.embedded import _find_programs as find_programs
 ROOT = Path(__file__).resolve().parent.parent
 SQL = Path(__file__).resolve().parent / "sql"
 
+MEMORY_MB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+
 # Nothing that runs by its own clock may fall into one contestant's measurement and not into another's: vacuum and
 # checkpoint are called between measurements instead. What makes a commit durable is left as it comes.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
-    "shared_buffers": "2GB",
+    "shared_buffers": f"{MEMORY_MB // 4}MB",  # what PostgreSQL's manual starts from
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
     "autovacuum": "off",
@@ -51,6 +54,14 @@ class Database:
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute((SQL / file).read_bytes(), values)
             return cursor.fetchall() if cursor.description else []
+
+    def another(self, name: str) -> "Database":
+        """A second database of the same server, migrated and empty."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        url = self.url.removesuffix("/postgres") + f"/{name}"
+        migrate(url)
+        return replace(self, url=url)
 
     def settle(self) -> None:
         """Does at once what PostgreSQL would otherwise do in the middle of a measurement."""

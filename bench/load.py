@@ -48,7 +48,7 @@ def install_wrk() -> None:
     if shutil.which("wrk"):
         return
     apt = shutil.which("apt-get")
-    if apt is None or subprocess.run([apt, "install", "-y", "-q", "wrk"], stdout=subprocess.DEVNULL).returncode:
+    if apt is None or subprocess.run([apt, "install", "-y", "-q", "wrk"], capture_output=True).returncode:
         sys.exit("The benchmark needs the load generator wrk: sudo apt-get install wrk")
 
 

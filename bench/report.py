@@ -11,8 +11,9 @@ from statistics import median
 
 from bench.calls import CALLS
 from bench.contestants import Contestant
-from bench.database import Database
+from bench.database import ROOT, Database
 from bench.load import Measured
+from bench.plot import bars
 from service.database import POOL_SIZE
 
 Results = Mapping[tuple[str, str], Sequence[Measured]]
@@ -79,6 +80,13 @@ def table(results: Results, names: Sequence[str]) -> str:
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def picture(results: Results, names: Sequence[str]) -> None:
+    """The plot that the README shows, of a whole run only."""
+    shown = ("list of 20", "create", "update")
+    groups = {call: {name: median(run.rate for run in results[name, call]) for name in names} for call in shown}
+    bars(ROOT / "specs/bench.svg", "Requests per second, PostgreSQL and wrk on the same cores", groups)
 
 
 def limit_line(results: Results, limits: Sequence[float]) -> str:

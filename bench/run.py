@@ -7,11 +7,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from bench.calls import CALLS, Calls
-from bench.contestants import CONTESTANTS, Contestant, running
+from bench.contestants import CONTESTANTS, Contestant
 from bench.database import Database, server
 from bench.limit import pgbench
 from bench.load import Measured, Wrong, install_wrk
-from bench.report import Progress, limit_line, machine, table, versions
+from bench.process import running
+from bench.report import Progress, limit_line, machine, picture, table, versions
 
 WARM_UP_SECONDS = 1
 
@@ -83,6 +84,8 @@ def main() -> None:
         print(limit_line(results, limits), f"Medians of {options.rounds} rounds of {options.seconds} s.", sep="\n")
         print(*versions(contestants, options.workers, options.connections), *machine(database), sep="\n")
         print("No request was answered wrongly.")
+    if options.rounds >= 5 and len(contestants) == len(CONTESTANTS):
+        picture(results, [contestant.name for contestant in contestants])
 
 
 if __name__ == "__main__":
