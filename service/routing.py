@@ -1,6 +1,5 @@
 """How a route reaches its handlers: by method, and on all paths but the public ones only with a verified user."""
 
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -12,7 +11,7 @@ from service.errors import ApiError, unauthorized
 from service.state import State
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
-Handler = Callable[[Request[State], uuid.UUID], Awaitable[Response]]
+Handler = Callable[[Request[State], str], Awaitable[Response]]
 Either = TypeVar("Either", PublicHandler, Handler)
 
 
