@@ -1,0 +1,162 @@
+"""What the service ought to answer, kept in plain dictionaries: the half of the model test that knows no HTTP."""
+
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import psycopg
+
+Task = dict[str, Any]
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+NO_TASK = "Task not found"
+ANY_SENTENCE = "…"
+"""For what the contract refuses without giving the words."""
+
+
+@dataclass
+class Person:
+    """A user, the tasks that are theirs, and whether the account is still there."""
+
+    id: str
+    email: str
+    token: str
+    password: str | None = None
+    tasks: dict[str, Task] = field(default_factory=dict)
+    alive: bool = True
+
+    def newest_first(self) -> list[Task]:
+        return sorted(self.tasks.values(), key=lambda task: (task["created_at"], task["id"]), reverse=True)
+
+
+def complaints(sent: dict[str, Any], new: bool) -> set[str]:
+    """The sentences with which the contract refuses this body, any of them; none for a good one."""
+    found = set()
+    if new or "title" in sent:
+        found |= _title(sent.get("title"), "Title is required" if new else "Title cannot be empty")
+    description = sent.get("description")
+    if isinstance(description, str):
+        if len(description) > 1000:
+            found.add("Description must not exceed 1000 characters")
+        if "\0" in description:
+            found.add(ANY_SENTENCE)
+    elif description is not None:
+        found.add(ANY_SENTENCE)
+    if not new and not isinstance(sent.get("completed", False), bool):
+        found.add(ANY_SENTENCE)
+    return found
+
+
+def _title(title: object, empty: str) -> set[str]:
+    if title is None:
+        return {empty}
+    if not isinstance(title, str) or "\0" in title:
+        return {ANY_SENTENCE}
+    if not title.strip():
+        return {empty}
+    return {"Title must not exceed 255 characters"} if len(title.strip()) > 255 else set()
+
+
+def refused(answer: httpx.Response, status: int, *sentences: str) -> None:
+    """The answer is this refusal and nothing else."""
+    assert answer.status_code == status, (status, answer.status_code, answer.text)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert isinstance(body["error"], str)
+    assert ANY_SENTENCE in sentences or body["error"] in sentences, (sentences, body)
+
+
+def holds(answer: httpx.Response, status: int, expected: object) -> None:
+    assert answer.status_code == status, (status, answer.status_code, answer.text)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == expected
+
+
+def listed(person: Person, answer: httpx.Response) -> None:
+    holds(answer, 200, {"tasks": person.newest_first()})
+
+
+def got(person: Person, task_id: str, answer: httpx.Response) -> None:
+    task = person.tasks.get(task_id.lower())
+    if task is None:
+        refused(answer, 404, NO_TASK)
+    else:
+        holds(answer, 200, {"task": task})
+
+
+def created(person: Person, sent: dict[str, Any], answer: httpx.Response) -> None:
+    """Checks the answer to a POST and, where it succeeded, remembers the task."""
+    if wrong := complaints(sent, new=True):
+        refused(answer, 400, *wrong)
+        return
+    if not person.alive:
+        refused(answer, 401, "Unauthorized")
+        return
+    task = answer.json().get("task", {})
+    expected = {
+        "id": str(uuid.UUID(task.get("id"), version=4)),
+        "title": sent["title"].strip(),
+        "description": sent.get("description"),
+        "completed": False,
+        "user_id": person.id,
+        "created_at": task["created_at"],
+        "updated_at": task["created_at"],
+    }
+    holds(answer, 201, {"task": expected})
+    assert task["id"] not in person.tasks
+    assert TIME.fullmatch(task["created_at"])
+    assert abs(datetime.fromisoformat(task["created_at"]).timestamp() - time.time()) < 60
+    person.tasks[task["id"]] = task
+
+
+def updated(person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Response) -> None:
+    """Checks the answer to a PUT and, where it succeeded, remembers the task as it is now."""
+    if wrong := complaints(sent, new=False):
+        refused(answer, 400, *wrong)
+        return
+    task = person.tasks.get(task_id.lower())
+    if task is None:
+        refused(answer, 404, NO_TASK)
+        return
+    changes: dict[str, Any] = {name: sent[name] for name in ("title", "description", "completed") if name in sent}
+    if "title" in changes:
+        changes["title"] = changes["title"].strip()
+    now = answer.json().get("task", {}).get("updated_at")
+    holds(answer, 200, {"task": {**task, **changes, "updated_at": now if changes else task["updated_at"]}})
+    if changes:
+        assert TIME.fullmatch(now)
+        assert now > task["updated_at"]
+        task.update(changes, updated_at=now)
+
+
+def deleted(person: Person, task_id: str, answer: httpx.Response) -> None:
+    if person.tasks.pop(task_id.lower(), None) is None:
+        refused(answer, 404, NO_TASK)
+        return
+    assert answer.status_code == 204, answer.text
+    assert answer.content == b""
+    assert "content-type" not in answer.headers
+
+
+def agrees(people: list[Person], owner: psycopg.Connection) -> None:
+    """The database holds what the model holds and nothing else, whatever the service says."""
+    alive = [person for person in people if person.alive]
+    users = owner.execute("select id::text, email from users").fetchall()
+    assert sorted(users) == sorted((person.id, person.email) for person in alive)
+    rows = owner.execute("select id, title, description, completed, user_id, created_at, updated_at from tasks")
+    names = [column.name for column in rows.description or ()]
+    stored = [{name: _wire(value) for name, value in zip(names, row, strict=True)} for row in rows]
+    expected = [task for person in alive for task in person.tasks.values()]
+    assert sorted(stored, key=json.dumps) == sorted(expected, key=json.dumps)
+
+
+def _wire(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return str(value) if isinstance(value, uuid.UUID) else value
