@@ -83,6 +83,7 @@ def user_id(number: int) -> UUID:
 @contextmanager
 def server(**extra: str) -> Iterator[Database]:
     """Starts PostgreSQL, migrates it with the service's own migrations, and takes everything away again."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped after this one too
     programs = find_programs()
     home = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
     if os.geteuid() == 0:

@@ -1,6 +1,7 @@
 """`make bench`: this service beside what a reader would write instead, on the same machine, in alternating rounds."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections import defaultdict
@@ -40,7 +41,7 @@ def installed(only: list[str] | None) -> list[Contestant]:
         print(f"Installing {contestant.name}, where that was not done before", file=sys.stderr)
         contestant.install()
         chosen.append(contestant)
-    return chosen
+    return chosen or sys.exit("Nobody is left to measure.")
 
 
 def visit(
@@ -61,6 +62,8 @@ def visit(
 def main() -> None:
     options = arguments()
     install_wrk()
+    if (load := os.getloadavg()[0]) > 0.5:
+        print(f"This machine has other work to do (load {load:.1f}): the figures will be unsteady.", file=sys.stderr)
     contestants = installed(options.only)
     results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     limits: list[float] = []
@@ -89,4 +92,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
