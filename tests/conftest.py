@@ -1,19 +1,22 @@
 """What the tests stand on: a real PostgreSQL, a database of its own for each test, the service upon it."""
 
 import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
 from service.embedded import Embedded
 from service.migrations import migrate
-from tests.api import Api, serve, settings
+from tests.api import BROWSER, Api, serve, settings
 from tests.databases import Template, database, role
 from tests.live import Live, start
+from tests.service_role import grant
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +50,8 @@ def template(server: str) -> Iterator[Template]:
         template = Template(server, migrated, name, password)
         migrate(template.owner_url(migrated))
         with psycopg.connect(template.owner_url(migrated)) as owner:
-            for grant in GRANTS:
-                owner.execute(SQL(grant).format(Identifier(name)))
+            grant(owner, name)
         yield template
-
-
-GRANTS = (
-    "grant usage on schema public to {}",
-    "grant select, insert, update on users to {}",
-    "grant select, insert, update, delete on tasks to {}",
-    "grant select on _yoyo_migration to {}",
-)
 
 
 @pytest.fixture
@@ -93,8 +87,33 @@ async def api(database_url: str, owner: psycopg.Connection) -> AsyncIterator[Api
         yield api
 
 
+@pytest.fixture
+async def api_away() -> AsyncIterator[Api]:
+    """The service with a database that is away: nobody listens at its address, which nobody else can take."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
+        async with serve(settings(url)) as api:
+            yield api
+
+
 @pytest.fixture(scope="module")
-def live(template: Template) -> Iterator[Live]:
+def live_database(template: Template) -> Iterator[str]:
+    """The database of this module's `live`."""
+    with template.copy() as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def live(template: Template, live_database: str) -> Iterator[Live]:
     """The service as a process of its own, for what needs real HTTP."""
-    with template.copy() as name, start(template.service_url(name)) as live:
+    with start(template.service_url(live_database)) as live:
         yield live
+
+
+@pytest.fixture
+async def web(template: Template, live: Live, live_database: str) -> AsyncIterator[Api]:
+    """The frontend's side of that process."""
+    with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
+        async with httpx.AsyncClient(base_url=live.url, headers=BROWSER) as client:
+            yield Api(client, owner)
