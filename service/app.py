@@ -1,6 +1,7 @@
 """The service on one screen: what it serves, in what layer, and what it holds while it runs."""
 
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 
 from starlette.routing import Route, Router
@@ -11,8 +12,9 @@ from service.attempts import Attempts
 from service.auth import Tokens
 from service.config import Settings, SettingsError, connection, load_settings
 from service.database import Database
-from service.edge import Edge
+from service.edge import Edge, Watcher
 from service.errors import not_found
+from service.log import RequestLog
 from service.passwords import Passwords
 from service.routing import Private, Public
 from service.schema import refuse_old_schema
@@ -38,23 +40,35 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         url, secret = connection(settings)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+    log = RequestLog()
+    watchers: list[Watcher] = [log.request] if settings.log_level in ("debug", "info") else []
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[State]:
         database = Database(url)
         await refuse_old_schema(database)
         passwords = Passwords()
+        if settings.metrics_port:
+            from service.metrics import Metrics  # not above: it counts in files from its import on
+
+            metrics = Metrics()
+            metrics.sample(database, passwords)
+            watchers.append(metrics.request)
+        # What is there now stays: nothing that a collection should look through again.
+        gc.collect()
+        gc.freeze()
         yield {
             "attempts": Attempts(database, settings.login_failure_limit),
             "database": database,
             "passwords": passwords,
             "tokens": Tokens(secret, settings.jwt_expiration_hours),
         }
+        log.write()
         passwords.close()
         await database.close()
 
     router = Router(ROUTES, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
-    return Edge(router, settings.frontend_url)
+    return Edge(router, settings.frontend_url, watchers)
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     data_dir: str = ".data"
     login_failure_limit: int = Field(default=10, ge=0)
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    metrics_port: int = Field(default=0, ge=0, le=65535)
 
     @field_validator("database_url", "migration_database_url")
     @classmethod

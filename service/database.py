@@ -89,6 +89,16 @@ class Database:
         self._waiting: deque[tuple[asyncio.Future[Held | None], float]] = deque()
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
+    @property
+    def in_use(self) -> int:
+        """How many connections run a statement."""
+        return len(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a connection."""
+        return len(self._waiting)
+
     async def one(self, query: Query, *args: Any, seconds: float = REQUEST_SECONDS, resent_nothing: Any = None) -> Any:
         """Runs the statement; returns its row, or None where there is none.
 
@@ -101,13 +111,13 @@ class Database:
         try:
             return await self._send(held, query, args, deadline)
         except ConnectionLost as lost:
-            logger.warning("connection lost under %s: %r", query.name, lost.__cause__)
+            logger.warning("connection lost under %s", query.name, exc_info=lost)
         held = await self._open(deadline)
         try:
             row = await self._send(held, query, args, deadline)
         except ConnectionLost as lost:
             self._hand_on(None)
-            logger.error("%s was not answered: %r", query.name, lost.__cause__)
+            logger.error("%s was not answered", query.name, exc_info=lost)
             raise unavailable() from lost
         return resent_nothing if row is None else row
 
@@ -126,7 +136,7 @@ class Database:
                 raise ConnectionLost from error
             self._hand_on(None)
             if isinstance(error, AWAY):
-                logger.error("%s was not answered: %r", query.name, error)
+                logger.error("%s was not answered", query.name, exc_info=error)
                 raise unavailable() from error
             raise
         finally:
@@ -163,7 +173,7 @@ class Database:
                 if not isinstance(error, asyncpg.CannotConnectNowError) or left < TICK_SECONDS:
                     self._hand_on(None)
                     if isinstance(error, (*AWAY, asyncpg.InterfaceError)):
-                        logger.error("no connection to the database: %r", error)
+                        logger.error("no connection to the database", exc_info=error)
                         raise unavailable() from error
                     raise
             await asyncio.sleep(TICK_SECONDS)
@@ -205,4 +215,4 @@ class Database:
             try:
                 await self._free.pop().connection.close(timeout=1)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                logger.warning("a connection was not closed in order: %r", error)
+                logger.warning("a connection was not closed in order", exc_info=error)

@@ -8,7 +8,8 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -24,14 +25,20 @@ REQUEST_HEADERS = {"authorization", "content-type", "accept", "accept-language",
 PREFLIGHT_SECONDS = 7200
 CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
+NO_ANSWER = 499
+"""What is noted where the client left before its answer began: nginx's number for it."""
+
 RawHeaders = list[tuple[bytes, bytes]]
+Watcher = Callable[[Scope, str, int, float], None]
+"""Is told of each request when it is over: its scope, its id, the status and the seconds."""
 
 
 class Edge:
     """Wraps the routes; `origins` are the only ones whose pages may read an answer."""
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str], watchers: Sequence[Watcher]) -> None:
         self._app = app
+        self._watchers = watchers
         every: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
         self._no_cors = every
         self._cors = {
@@ -50,13 +57,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, _one_sentence(send))
             return
-        headers = self._headers(scope)
-        started = False
+        began = time.perf_counter()
+        request_id, headers = self._headers(scope)
+        status = None
 
         async def answer(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
@@ -67,14 +75,18 @@ class Edge:
             return
         except Exception as error:
             if not isinstance(error, ApiError):
-                logger.exception("unforeseen, request %s %s", scope["method"], scope["path"])
-                if started:
+                logger.exception("unforeseen", extra={"request_id": request_id})
+                if status:
                     raise
                 error = internal()
             await error.response()(scope, receive, answer)
+        finally:
+            seconds = time.perf_counter() - began
+            for watch in self._watchers:
+                watch(scope, request_id, status or NO_ANSWER, seconds)
 
-    def _headers(self, scope: Scope) -> RawHeaders:
-        """The headers that the answer to this request carries whatever it is."""
+    def _headers(self, scope: Scope) -> tuple[str, RawHeaders]:
+        """The request's id, and the headers that its answer carries whatever it is."""
         headers = self._no_cors
         request_id = None
         private = scope["path"].startswith("/api/auth/")
@@ -90,7 +102,7 @@ class Edge:
         headers = [*headers, (b"x-request-id", request_id)]
         if private:
             headers.append((b"cache-control", b"no-store"))
-        return headers
+        return request_id.decode(), headers
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answers a preflight; False for every other request."""

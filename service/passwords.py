@@ -36,7 +36,7 @@ class Passwords:
     def __init__(self) -> None:
         threads = max(1, (os.cpu_count() or 1) // 2)
         self._threads = ThreadPoolExecutor(threads, "bcrypt", _step_back)
-        self._places = threads + QUEUE
+        self._places = self._all_places = threads + QUEUE
 
     async def hash(self, password: str) -> str:
         """The bcrypt hash of a password of at most 72 bytes."""
@@ -50,6 +50,11 @@ class Passwords:
         stored = password_hash.encode() if known and password_hash else NOBODY
         matched = await self._run(lambda: bcrypt.checkpw(given[:LONGEST_BYTES], stored))
         return matched and known
+
+    @property
+    def queue(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return self._all_places - self._places
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         if self._places == 0:

@@ -36,6 +36,7 @@ class Private:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
         user = scope["state"]["tokens"].user(_authorization(scope))
+        scope["user"] = user  # for the request log
         response = await handler(Request(scope, receive, send), user)
         await response(scope, receive, send)
 

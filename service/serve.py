@@ -8,8 +8,9 @@ import os
 import secrets
 import signal
 import socket
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from service import log
 from service.app import create_app
 from service.config import Settings, SettingsError
 from service.protocol import Protocol
@@ -57,20 +59,40 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         timeout_keep_alive=75,  # longer than proxies keep idle connections: else they send requests into closed ones
         timeout_graceful_shutdown=15,
         timeout_worker_healthcheck=30,
+        log_config=log.config(settings.log_level),
         log_level=settings.log_level,
         workers=settings.workers,
     )
-    threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
-    if settings.workers == 1:
-        uvicorn.Server(config).run(sockets=[sock])
-    else:
-        on_hangup = signal.getsignal(signal.SIGHUP)
-        supervisor = Multiprocess(config, sockets=[sock])
-        signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would go on without the terminal, with new workers
-        supervisor.run()
-        if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-            raise SystemExit(STARTUP_FAILURE)
+    with _metrics(settings.metrics_port):
+        threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
+        if settings.workers == 1:
+            uvicorn.Server(config).run(sockets=[sock])
+        else:
+            on_hangup = signal.getsignal(signal.SIGHUP)
+            supervisor = Multiprocess(config, sockets=[sock])
+            signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would go on without the terminal, with new workers
+            supervisor.run()
+            if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+                raise SystemExit(STARTUP_FAILURE)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _metrics(port: int) -> Iterator[None]:
+    """Answers for the figures of all workers, which count in a folder that lives as long as they do; 0: does not."""
+    if not port:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where prometheus_client looks, here and in the workers
+        from service import metrics
+
+        try:
+            metrics.serve(port, folder)
+        except OSError as error:
+            reason = f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}."
+            raise SettingsError(reason) from None
+        yield
 
 
 def create_worker() -> ASGIApp:

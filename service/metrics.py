@@ -1,0 +1,80 @@
+"""Prometheus metrics: each worker counts in files of its own, the parent process adds them up when it is asked.
+
+To be imported only where metrics are wanted, and after PROMETHEUS_MULTIPROC_DIR is set: prometheus_client chooses
+where it counts while it is imported.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from starlette.types import Scope
+
+from service.database import Database
+from service.passwords import Passwords
+
+ADDRESS = "127.0.0.1"
+"""Whatever HOST says: the figures are for this machine's own collector."""
+SAMPLE_SECONDS = 0.2
+
+REQUESTS = Counter(
+    "http_requests", "Requests answered; 499 where the client left first.", ["method", "route", "status"]
+)
+DURATION = Histogram(
+    "http_request_duration_seconds",
+    "From a request's arrival to the end of its answer.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+IN_USE = Gauge("database_connections_in_use", "Connections that run a statement.", multiprocess_mode="livesum")
+WAITING = Gauge("database_requests_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
+HASHING = Gauge("bcrypt_queue", "Passwords being hashed or waiting for it.", multiprocess_mode="livesum")
+
+
+class Metrics:
+    """What one worker counts."""
+
+    def __init__(self) -> None:
+        # Finding a counter by its labels costs more than counting.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def request(self, scope: Scope, _request_id: str, status: int, seconds: float) -> None:
+        """Counts an answered request. Routes, never paths, so that nobody can add series without end."""
+        route = scope.get("route")
+        path = route.path if route else "none"
+        key = (scope["method"], path, status)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = (REQUESTS.labels(*key), DURATION.labels(path))
+        known[0].inc()
+        known[1].observe(seconds)
+
+    def sample(self, database: Database, passwords: Passwords) -> None:
+        """Notes what is in use, now and from now on."""
+        IN_USE.set(database.in_use)
+        WAITING.set(database.waiting)
+        HASHING.set(passwords.queue)
+        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self.sample, database, passwords)
+
+
+class _Workers(MultiProcessCollector):
+    """The sums over the workers: counters of all that ever were, gauges of those that live."""
+
+    def collect(self) -> Any:
+        for file in Path(self._path).glob("gauge_live*.db"):
+            pid = int(file.stem.rpartition("_")[2])
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                mark_process_dead(pid, self._path)  # type: ignore[no-untyped-call]
+        return super().collect()  # type: ignore[no-untyped-call]
+
+
+def serve(port: int, folder: str) -> None:
+    """Answers collectors from a thread, until the process ends. Raises OSError where the port does not do."""
+    registry = CollectorRegistry()
+    _Workers(registry, folder)  # type: ignore[no-untyped-call]
+    start_http_server(port, ADDRESS, registry)
