@@ -90,7 +90,7 @@ def _operation(path: str, operation: Operation) -> JsonSchema:
         "tags": [operation.tag],
         "summary": operation.summary,
         "security": [{"bearerJWT": []}] if operation.private else [],
-        "responses": {str(code): _answer(path, code, answers[code], operation) for code in sorted(answers)},
+        "responses": {str(code): _answer(path, code, answers[code]) for code in sorted(answers)},
     }
     if operation.sent:
         schema = _ref("schemas", operation.sent.__name__)
@@ -98,9 +98,9 @@ def _operation(path: str, operation: Operation) -> JsonSchema:
     return described
 
 
-def _answer(path: str, code: int, answer: Answer, operation: Operation) -> JsonSchema:
+def _answer(path: str, code: int, answer: Answer) -> JsonSchema:
     names = ["X-Request-ID"]
-    if code == 401 and operation.private:
+    if code == 401:
         names.append("WWW-Authenticate")
     if code in (429, 503):
         names.append("Retry-After")
