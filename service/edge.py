@@ -69,7 +69,7 @@ class Edge:
             await send(message)
 
         try:
-            if not await self._preflight(scope, receive, answer):
+            if scope["method"] != "OPTIONS" or not await self._preflight(scope, receive, answer):
                 await self._app(scope, receive, answer)
         except ClientDisconnect:
             return
@@ -86,28 +86,27 @@ class Edge:
                 watch(scope, request_id, status or NO_ANSWER, seconds)
 
     def _headers(self, scope: Scope) -> tuple[str, RawHeaders]:
-        """The request's id, and the headers that its answer carries whatever it is."""
+        """The request's id, and the headers that its answer carries whatever it is; fills `authorization` in."""
         headers = self._no_cors
-        request_id = None
-        private = scope["path"].startswith("/api/auth/")
+        request_id = authorization = None
         for name, value in scope["headers"]:
             if name == b"origin":
                 headers = self._cors.get(value, headers)
             elif name == b"authorization":
-                private = True
+                # Of two, a proxy and this service might each believe another one: neither is a token.
+                authorization = value if authorization is None else b""
             elif name == b"x-request-id" and CLIENT_REQUEST_ID.fullmatch(value):
                 request_id = value
+        scope["authorization"] = authorization
         if request_id is None:
             request_id = f"{self._id_prefix}{next(self._ids):08x}".encode()
         headers = [*headers, (b"x-request-id", request_id)]
-        if private:
+        if authorization is not None or scope["path"].startswith("/api/auth/"):
             headers.append((b"cache-control", b"no-store"))
         return request_id.decode(), headers
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answers a preflight; False for every other request."""
-        if scope["method"] != "OPTIONS":
-            return False
+        """Answers a preflight; False for another use of OPTIONS."""
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
         method = asked.get(b"access-control-request-method")
         if b"origin" not in asked or method is None:

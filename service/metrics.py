@@ -5,6 +5,7 @@ where it counts while it is imported.
 """
 
 import asyncio
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -19,45 +20,35 @@ from service.passwords import Passwords
 ADDRESS = "127.0.0.1"
 """Whatever HOST says: the figures are for this machine's own collector."""
 SAMPLE_SECONDS = 0.2
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
-REQUESTS = Counter(
-    "http_requests", "Requests answered; 499 where the client left first.", ["method", "route", "status"]
-)
-DURATION = Histogram(
-    "http_request_duration_seconds",
-    "From a request's arrival to the end of its answer.",
-    ["route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
-)
+REQUESTS = Counter("http_requests", "Requests; 499 where the client left first.", ["method", "route", "status"])
+DURATION = Histogram("http_request_duration_seconds", "From arrival to answer.", ["route"], buckets=BUCKETS)
 IN_USE = Gauge("database_connections_in_use", "Connections that run a statement.", multiprocess_mode="livesum")
 WAITING = Gauge("database_requests_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 HASHING = Gauge("bcrypt_queue", "Passwords being hashed or waiting for it.", multiprocess_mode="livesum")
 
 
-class Metrics:
-    """What one worker counts."""
+def request(scope: Scope, _request_id: str, status: int, seconds: float) -> None:
+    """Counts an answered request by its route, never its path, so that nobody can add series without end."""
+    route = scope["route"].path if "route" in scope else "none"
+    requests, duration = _counters(scope["method"], route, status)
+    requests.inc()
+    duration.observe(seconds)
 
-    def __init__(self) -> None:
-        # Finding a counter by its labels costs more than counting.
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def request(self, scope: Scope, _request_id: str, status: int, seconds: float) -> None:
-        """Counts an answered request. Routes, never paths, so that nobody can add series without end."""
-        route = scope.get("route")
-        path = route.path if route else "none"
-        key = (scope["method"], path, status)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = (REQUESTS.labels(*key), DURATION.labels(path))
-        known[0].inc()
-        known[1].observe(seconds)
+@functools.cache
+def _counters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Finding them by their labels costs more than counting."""
+    return REQUESTS.labels(method, route, status), DURATION.labels(route)
 
-    def sample(self, database: Database, passwords: Passwords) -> None:
-        """Notes what is in use, now and from now on."""
-        IN_USE.set(database.in_use)
-        WAITING.set(database.waiting)
-        HASHING.set(passwords.queue)
-        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self.sample, database, passwords)
+
+def sample(database: Database, passwords: Passwords) -> None:
+    """Notes what is in use, now and from now on."""
+    IN_USE.set(database.in_use)
+    WAITING.set(database.waiting)
+    HASHING.set(passwords.queue)
+    asyncio.get_running_loop().call_later(SAMPLE_SECONDS, sample, database, passwords)
 
 
 class _Workers(MultiProcessCollector):

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.errors import ApiError, unauthorized
+from service.errors import ApiError
 from service.state import State
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
@@ -35,7 +35,7 @@ class Private:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
-        user = scope["state"]["tokens"].user(_authorization(scope))
+        user = scope["state"]["tokens"].user(scope["authorization"] or b"")
         scope["user"] = user  # for the request log
         response = await handler(Request(scope, receive, send), user)
         await response(scope, receive, send)
@@ -51,11 +51,3 @@ def _choose(handlers: dict[str, Either], scope: Scope) -> Either:
     if handler is None:
         raise ApiError(405, "Method not allowed", {"Allow": ", ".join(handlers)})
     return handler
-
-
-def _authorization(scope: Scope) -> bytes:
-    """The one `Authorization` header; with two, a proxy and this service might each believe another one."""
-    values: list[bytes] = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(values) != 1:
-        raise unauthorized()
-    return values[0]

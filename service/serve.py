@@ -90,8 +90,7 @@ def _metrics(port: int) -> Iterator[None]:
         try:
             metrics.serve(port, folder)
         except OSError as error:
-            reason = f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}."
-            raise SettingsError(reason) from None
+            raise SettingsError(f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}.") from None
         yield
 
 
