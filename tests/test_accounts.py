@@ -133,4 +133,5 @@ async def test_an_unknown_email_is_answered_like_a_wrong_password(api: Api, monk
         answers.add((response.content, *headers.items()))
         works.add(tuple(work.done))
     assert len(answers) == 1, answers
-    assert works == {("find_user", "bcrypt $2b$12$")}
+    assert len(works) == 1, works
+    assert [step for step in works.pop() if step in ("find_user", "bcrypt $2b$12$")] == ["find_user", "bcrypt $2b$12$"]

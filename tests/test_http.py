@@ -101,11 +101,13 @@ async def test_a_body_that_does_not_arrive_in_time_is_408_or_a_closed_connection
     async def slow(head: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(b"POST /api/auth/login HTTP/1.1\r\nHost: api\r\n" + head)
-        sent = await asyncio.wait_for(reader.read(), 40)
+        try:
+            sent = await asyncio.wait_for(reader.read(), 40)
+        finally:
+            writer.close()
         if sent:
-            assert sent.startswith(b"HTTP/1.1 408 ")
+            assert sent.startswith(b"HTTP/1.1 408 "), sent
             assert_sentence(json.loads(sent.rpartition(b"\r\n\r\n")[2]))
-        writer.close()
 
     started = time.monotonic()
     await asyncio.gather(
