@@ -1,0 +1,59 @@
+"""The service as it is run for real: `python -m service`, with its own HTTP protocol, in one process or several."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.api import ORIGIN, SECRET
+from tests.live import PROJECT
+
+ANSWERS = re.compile(r"The service answers at (http://127\.0\.0\.1:(\d+))")
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    port: int
+    log: Path
+    pid: int
+
+    def memory(self) -> int:
+        """Bytes of private memory, summed over the process and its workers."""
+        process = psutil.Process(self.pid)
+        return sum(int(each.memory_full_info().uss) for each in (process, *process.children(recursive=True)))
+
+
+@contextmanager
+def serve(database_url: str, **environment: str) -> Iterator[Served]:
+    """Runs the service in an empty folder, so that no .env file is read, until the block ends."""
+    values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "FRONTEND_URL": ORIGIN, "PORT": "0"}
+    values |= {"PYTHONPATH": str(PROJECT), **environment}
+    with tempfile.TemporaryDirectory(prefix="todo-served-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "service"]
+            process = subprocess.Popen(command, cwd=folder, env={**os.environ, **values}, stdout=output, stderr=output)
+        try:
+            url, port = _address(log, process)
+            yield Served(url, port, log, process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _address(log: Path, process: subprocess.Popen[bytes]) -> tuple[str, int]:
+    deadline = time.monotonic() + 30
+    while not (answers := ANSWERS.search(log.read_text())):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the service did not start:\n{log.read_text()}")
+        time.sleep(0.02)
+    return answers[1], int(answers[2])
