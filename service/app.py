@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import docs, health, tasks, users
+from service import docs, health, log, tasks, users
 from service.attempts import Attempts
 from service.auth import Tokens
 from service.config import Settings, SettingsError, connection, load_settings
 from service.database import Database
-from service.edge import Edge, Watcher
+from service.edge import Edge
 from service.errors import not_found
-from service.log import RequestLog
 from service.passwords import Passwords
 from service.routing import Private, Public
 from service.schema import refuse_old_schema
 from service.state import State
+from service.watch import Watch
 
 # The busiest first: Starlette tries them in order.
 ROUTES = [
@@ -40,8 +40,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         url, secret = connection(settings)
     except SettingsError as error:
         raise SystemExit(str(error)) from None
-    log = RequestLog()
-    watchers: list[Watcher] = [log.request] if settings.log_level in ("debug", "info") else []
+    takers = [log.write] if settings.log_level in ("debug", "info") else []
+    watch = Watch(takers)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[State]:
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             from service import metrics  # not above: it counts in files from its import on
 
             metrics.sample(database, passwords)
-            watchers.append(metrics.request)
+            takers.append(metrics.count)
         # What is there now stays: nothing that a collection should look through again.
         gc.collect()
         gc.freeze()
@@ -62,12 +62,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             "passwords": passwords,
             "tokens": Tokens(secret, settings.jwt_expiration_hours),
         }
-        log.write()
+        watch.tell()
         passwords.close()
         await database.close()
 
     router = Router(ROUTES, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
-    return Edge(router, settings.frontend_url, watchers)
+    return Edge(router, settings.frontend_url, watch)
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:

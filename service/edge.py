@@ -9,13 +9,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ApiError, bad_request, internal
+from service.watch import Watch
 
 logger = logging.getLogger("service.edge")
 
@@ -29,16 +30,14 @@ NO_ANSWER = 499
 """What is noted where the client left before its answer began: nginx's number for it."""
 
 RawHeaders = list[tuple[bytes, bytes]]
-Watcher = Callable[[Scope, str, int, float], None]
-"""Is told of each request when it is over: its scope, its id, the status and the seconds."""
 
 
 class Edge:
     """Wraps the routes; `origins` are the only ones whose pages may read an answer."""
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str], watchers: Sequence[Watcher]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str], watch: Watch) -> None:
         self._app = app
-        self._watchers = watchers
+        self._watch = watch
         every: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
         self._no_cors = every
         self._cors = {
@@ -81,9 +80,7 @@ class Edge:
                 error = internal()
             await error.response()(scope, receive, answer)
         finally:
-            seconds = time.perf_counter() - began
-            for watch in self._watchers:
-                watch(scope, request_id, status or NO_ANSWER, seconds)
+            self._watch.note(scope, request_id, status or NO_ANSWER, time.perf_counter() - began)
 
     def _headers(self, scope: Scope) -> tuple[str, RawHeaders]:
         """The request's id, and the headers that its answer carries whatever it is; fills `authorization` in."""

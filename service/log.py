@@ -4,21 +4,20 @@ JSON, one object a line, or readable where a terminal shows it. Nothing here wri
 query, no body, no token; `_cause` sees to the exceptions that quote such values.
 """
 
-import asyncio
 import contextlib
 import functools
 import json
 import logging
 import sys
-import time
 import traceback
 from collections.abc import Iterator
+from time import gmtime, strftime
 from typing import Any
 
 import asyncpg
-from starlette.types import Scope
 
-WRITE_SECONDS = 0.2
+from service.watch import Seen
+
 WRITE_BYTES = 4096
 """What a pipe takes in one piece (PIPE_BUF), so that lines of several workers never mix."""
 
@@ -35,44 +34,34 @@ def config(level: str) -> dict[str, Any]:
     }
 
 
-class RequestLog:
-    """Gathers lines and writes many at once: a `write` for each would cost more than all of our Python."""
-
-    def __init__(self) -> None:
-        self._readable = sys.stdout.isatty()
-        self._lines: list[str] = []
-        self._bytes = 0
-        self._timer: asyncio.TimerHandle
-
-    def request(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        """Notes an answered request. The id matches CLIENT_REQUEST_ID or is ours, so that it needs no quoting."""
-        now, method, ms = _time(time.time()), scope["method"], f"{seconds * 1000:.1f}"
-        route = f'"{scope["route"].path}"' if "route" in scope else "null"
-        user = f'"{scope["user"]}"' if "user" in scope else "null"
+def write(seen: list[Seen]) -> None:
+    """A line for each request. Ids match CLIENT_REQUEST_ID or are ours, so that they need no quoting."""
+    readable = sys.stdout.isatty()
+    piece = ""
+    for now, request_id, method, path, status, seconds, user_id, address in seen:
+        time, ms = _time(now), f"{seconds * 1000:.1f}"
+        route = f'"{path}"' if path else "null"
+        user = f'"{user_id}"' if user_id else "null"
         # Cut and quoted: a trusted proxy may pass on anything as the client's address.
-        client = _quoted(scope["client"][0][:64]) if scope["client"] else "null"
-        if self._readable:
-            line = f"{now[11:]} {status} {method} {route} {ms} ms, user {user}, client {client}, id {request_id}\n"
+        client = _quoted(address[:64]) if address else "null"
+        if readable:
+            line = f"{time[11:]} {status} {method} {route} {ms} ms, user {user}, client {client}, id {request_id}\n"
         else:
             line = (
-                f'{{"time": "{now}", "id": "{request_id}", "method": "{method}", "route": {route}, "status": {status},'
+                f'{{"time": "{time}", "id": "{request_id}", "method": "{method}", "route": {route}, "status": {status},'
                 f' "milliseconds": {ms}, "user_id": {user}, "client": {client}}}\n'
             )
-        if self._bytes + len(line) > WRITE_BYTES:
-            self.write()
-        if not self._lines:
-            self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.write)
-        self._lines.append(line)
-        self._bytes += len(line)
+        if len(piece) + len(line) > WRITE_BYTES:
+            _write(piece)
+            piece = ""
+        piece += line
+    _write(piece)
 
-    def write(self) -> None:
-        """Writes what has been gathered."""
-        if self._lines:
-            self._timer.cancel()
-            with contextlib.suppress(OSError):  # the reader is gone: no reason to stop serving
-                sys.stdout.write("".join(self._lines))
-                sys.stdout.flush()
-            self._lines, self._bytes = [], 0
+
+def _write(piece: str) -> None:
+    with contextlib.suppress(OSError):  # the reader is gone: no reason to stop serving
+        sys.stdout.write(piece)
+        sys.stdout.flush()
 
 
 class Formatter(logging.Formatter):
@@ -113,7 +102,7 @@ def _time(seconds: float) -> str:
 
 @functools.lru_cache(2)
 def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
 @functools.lru_cache(1024)

@@ -30,7 +30,7 @@ LAYERS = [
     {"database"},
     {"errors", "queries", "config"},
     {"dsn"},
-    {"tls", "protocol"},
+    {"tls", "protocol", "watch"},
 ]
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FRAGMENT = re.compile(
