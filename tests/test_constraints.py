@@ -1,13 +1,14 @@
 """The database refuses bad rows by itself, and each refusal that a request can meet has its answer."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import psycopg
 import pytest
 
 from service.errors import CONSTRAINTS, of_constraint
+from tests.databases import Template
 
 pytestmark = pytest.mark.anyio
 
@@ -40,13 +41,21 @@ IMPOSSIBLE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def url(template: Template) -> Iterator[str]:
+    with template.copy() as name:
+        yield template.owner_url(name)
+
+
 @pytest.fixture
-async def connection(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(owner_url)
-    await connection.execute(
-        "insert into users (id, email, password_hash) values ($1, $2, '')", KNOWN, "known@example.com"
-    )
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """In a transaction that is taken back, with one user."""
+    connection = await asyncpg.connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(USER.replace("gen_random_uuid()", f"'{KNOWN}'"), "known@example.com")
     yield connection
+    await transaction.rollback()
     await connection.close()
 
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from tests.databases import Template
 from tests.service_role import ROLE, grant
 from tests.statements import QUERIES, USES
 
@@ -48,19 +49,29 @@ FORBIDDEN = [
 ]
 
 
-@pytest.fixture
-def service(owner: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """The owner's connection, acting as the service's role."""
+@pytest.fixture(scope="module")
+def role(template: Template) -> Iterator[tuple[psycopg.Connection, str]]:
+    """The owner's connection, and the name of the role that role.sql made: twice, for it may be run again."""
     name = f"test_{secrets.token_hex(6)}"
-    grant(owner, name)
-    grant(owner, name)
-    try:
-        owner.execute(SQL("set role {}").format(Identifier(name)))
-        yield owner
-    finally:
+    with (
+        template.copy() as database,
+        psycopg.connect(template.owner_url(database), autocommit=True) as owner,
+    ):
+        grant(owner, name)
+        grant(owner, name)
+        yield owner, name
         owner.execute("reset role")
         for sql in ("drop owned by {}", "drop role {}"):
             owner.execute(SQL(sql).format(Identifier(name)))
+
+
+@pytest.fixture
+def service(role: tuple[psycopg.Connection, str]) -> Iterator[psycopg.Connection]:
+    """A connection that acts as the service's role, in a transaction that is taken back."""
+    connection, name = role
+    with connection.transaction(force_rollback=True):
+        connection.execute(SQL("set local role {}").format(Identifier(name)))
+        yield connection
 
 
 def run_everything(connection: psycopg.Connection) -> None:
@@ -73,14 +84,12 @@ def test_every_statement_runs(service: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-def test_every_right_is_needed(service: psycopg.Connection, right: str) -> None:
-    role = service.execute("select current_user").fetchone()
-    assert role is not None
+def test_every_right_is_needed(service: psycopg.Connection, role: tuple[psycopg.Connection, str], right: str) -> None:
     service.execute("reset role")
     # The schema is open to everybody by default.
-    for grantee in (role[0], "public"):
+    for grantee in (role[1], "public"):
         service.execute(f'revoke {right} from "{grantee}"'.encode())
-    service.execute(SQL("set role {}").format(Identifier(role[0])))
+    service.execute(SQL("set local role {}").format(Identifier(role[1])))
     # Names in a schema that may not be used are not found.
     with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
         run_everything(service)
@@ -98,16 +107,21 @@ def test_the_rights_above_are_all_that_are_granted() -> None:
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
-def test_the_rest_is_refused(service: psycopg.Connection, sql: str) -> None:
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        service.execute(sql.encode())
+def test_the_rest_is_refused(role: tuple[psycopg.Connection, str], sql: str) -> None:
+    connection, name = role
+    connection.execute(SQL("set role {}").format(Identifier(name)))
+    try:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(sql.encode())
+    finally:
+        connection.execute("reset role")
 
 
-def test_a_later_migrations_table_can_be_used(service: psycopg.Connection) -> None:
-    role = service.execute("select current_user").fetchone()
-    assert role is not None
+def test_a_later_migrations_table_can_be_used(
+    service: psycopg.Connection, role: tuple[psycopg.Connection, str]
+) -> None:
     service.execute("reset role")
     service.execute("create table later (id uuid)")
-    service.execute(SQL("set role {}").format(Identifier(role[0])))
+    service.execute(SQL("set local role {}").format(Identifier(role[1])))
     service.execute("insert into later values (gen_random_uuid())")
     assert service.execute("select count(*) from later").fetchone() == (1,)
