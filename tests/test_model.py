@@ -12,9 +12,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.databases import Template
 from tests.live import start
-from tests.machine import Machine, World
+from tests.machine import Machine
+from tests.world import World
 
-USUAL_STEPS = 2_000
+USUAL_STEPS = 1_200
 STEPS_OF_ONE_SEQUENCE = 40
 
 
@@ -44,6 +45,6 @@ def test_every_answer_and_the_database_agree_with_the_model(template: Template) 
         try:
             run_state_machine_as_test(Here, settings=chosen)
         finally:
-            print(f"model test: {Here.world.steps} steps")
+            print(f"\nmodel test: {Here.world.steps} steps")
             Here.world.close()
     assert Here.world.steps >= steps * 0.9
