@@ -51,7 +51,7 @@ class Database:
 
     def run(self, file: str, **values: object) -> list[tuple[Any, ...]]:
         """Runs the one statement of `bench/sql/<file>`."""
-        # Foreign keys are not looked up: they are right by construction, and millions of look-ups take most of the time.
+        # Foreign keys are right by construction here; millions of look-ups would take most of the time.
         options = "-c session_replication_role=replica"
         with psycopg.connect(self.url, autocommit=True, options=options) as connection:
             cursor = connection.execute((SQL / file).read_bytes(), values)
