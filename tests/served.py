@@ -1,6 +1,5 @@
 """The service as it is run for real: `python -m service`, with its own HTTP protocol, in one process or several."""
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from tests.api import ORIGIN, SECRET
-from tests.live import PROJECT
+from tests.commands import environment
 
 ANSWERS = re.compile(r"The service answers at (http://127\.0\.0\.1:(\d+))")
 
@@ -33,15 +32,14 @@ class Served:
 
 
 @contextmanager
-def serve(database_url: str, **environment: str) -> Iterator[Served]:
+def serve(database_url: str, **others: str) -> Iterator[Served]:
     """Runs the service in an empty folder, so that no .env file is read, until the block ends."""
-    values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "FRONTEND_URL": ORIGIN, "PORT": "0"}
-    values |= {"PYTHONPATH": str(PROJECT), **environment}
+    values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "FRONTEND_URL": ORIGIN, "PORT": "0", **others}
     with tempfile.TemporaryDirectory(prefix="todo-served-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             command = [sys.executable, "-m", "service"]
-            process = subprocess.Popen(command, cwd=folder, env={**os.environ, **values}, stdout=output, stderr=output)
+            process = subprocess.Popen(command, cwd=folder, env=environment(**values), stdout=output, stderr=output)
         try:
             url, port = _address(log, process)
             yield Served(url, port, log, process.pid)

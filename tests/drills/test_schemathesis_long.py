@@ -1,0 +1,18 @@
+"""Schemathesis with 10,000 requests and a seed that changes from run to run."""
+
+import os
+from pathlib import Path
+
+from tests.databases import Template
+from tests.fuzzing import run, target
+
+EXAMPLES = int(os.environ.get("DRILL_SCHEMATHESIS_EXAMPLES", "1500"))
+"""For each operation and phase; the least that makes 10,000 requests has some room here."""
+
+
+def test_requests_made_up_from_the_document_find_nothing(template: Template, tmp_path: Path) -> None:
+    with target(template) as (served, user):
+        report = run(served, user, tmp_path, EXAMPLES, "--workers", "2")
+    print(report.output)
+    print(f"Schemathesis: {report.requests} requests, no failure")
+    assert EXAMPLES < 1500 or report.requests >= 10_000
