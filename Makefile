@@ -46,7 +46,7 @@ lock: setup ## pin what the requirements*.in files need, with hashes
 clean: ## remove everything that was made, except .data
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-setup: .venv/test.stamp
+setup: .venv/test.stamp ## install all that the tests need into .venv
 
 # A stamp is written last, so an interrupted installation is done again.
 pip = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
 def _origin(text: str) -> str:
     """An origin as a browser sends it: lower case, no default port, no trailing slash."""
     match = ORIGIN.fullmatch(text.removesuffix("/"))
-    if match is None:
+    if match is None or not 0 < int(match[3] or 1) < 65536:
         raise ValueError(f"must be origins separated by commas, for example https://todo.example.com, not {text!r}")
     scheme, host, port = match[1].lower(), match[2].lower(), match[3]
     return f"{scheme}://{host}" if port in (None, DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"

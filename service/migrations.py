@@ -6,12 +6,14 @@ the row is broken first: whoever holds the advisory lock knows that nobody else 
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from yoyo import get_backend, read_migrations
 from yoyo.backends import DatabaseBackend
+from yoyo.exceptions import BadMigration
 from yoyo.migrations import MigrationList
 
 from service import dsn
@@ -36,10 +38,6 @@ def migrate(url: str) -> list[str]:
     with _locked(url) as (backend, migrations):
         missing = backend.to_apply(migrations)
         backend.apply_migrations(missing)
-        # yoyo passes over a file with an unknown dependency without a word.
-        left = [migration.id for migration in backend.to_apply(migrations)]
-        if left:
-            raise MigrationError(f"{left[0]} was not applied: see its -- depends: line.")
         return [migration.id for migration in missing]
 
 
@@ -61,10 +59,12 @@ def _locked(url: str) -> Iterator[tuple[DatabaseBackend, MigrationList]]:
             with get_backend(target.yoyo_url) as backend:
                 backend.break_lock()
                 yield backend, read_migrations(str(MIGRATIONS))
+    except BadMigration as error:
+        raise MigrationError(f"{Path(str(error)).stem} was not applied: see its -- depends: line.") from error
     except psycopg.errors.LockNotAvailable:
         raise MigrationError(
             "Somebody else holds a lock for too long: try again when the database is less busy."
         ) from None
     except psycopg.Error as error:
         reason = str(error).strip().partition("\n")[0]
-        raise MigrationError(f"The database refused: {reason}") from error
+        raise MigrationError(f"The database cannot be used: {reason}") from error

@@ -5,13 +5,21 @@ half of a worker's time on the list of 20 before this file, a third less with it
 """
 
 import asyncio
+import secrets
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 ARRIVAL_SECONDS = 20.0
 """From a request's first byte to its last, or from the connection to the first byte; then the connection is closed."""
-LARGEST_HEAD_BYTES = 64 * 1024
+LARGEST_OVERHEAD_BYTES = 256 * 1024
+"""What may arrive of a request besides its body: head, sizes of chunks, trailers."""
+REFUSAL_BODY = b'{"error": "The request is not HTTP as it should be"}'
+REFUSAL = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\nvary: Origin\r\n"
+    b"x-request-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+)
 
 
 class Protocol(HttpToolsProtocol):
@@ -20,7 +28,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waits_since: float | None = self.loop.time()
-        self._unfinished_head_bytes: int | None = 0
+        self._overhead = 0
         # One lazy timer for a connection instead of one for each request.
         self._watch = self.loop.call_later(ARRIVAL_SECONDS, self._close_if_slow)
 
@@ -29,28 +37,62 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._waits_since is None:
+            self._waits_since = self.loop.time()
+        self._overhead += len(data)
         super().data_received(data)
-        if self._unfinished_head_bytes is not None:
-            self._unfinished_head_bytes += len(data)
-            if self._unfinished_head_bytes > LARGEST_HEAD_BYTES:
-                self.transport.close()
+        if self._overhead > LARGEST_OVERHEAD_BYTES:
+            self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps the connection of a client that has said all it had to say until it is answered."""
+        return self._answer_and_close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._waits_since = self.loop.time()
-        self._unfinished_head_bytes = 0
+        self._overhead = 0
 
     def on_headers_complete(self) -> None:
-        self._unfinished_head_bytes = None
         super().on_headers_complete()
+        # Trailers are no headers: what a proxy took care of above must not come again below.
+        self.headers = deque(maxlen=0)  # type: ignore[assignment]
+        if self.parser.should_upgrade():
+            # Refused, but the parser reads no further.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._waits_since = None
+        self._overhead = 0
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """In JSON, and not before what came whole is answered: it would be taken for that request's answer."""
+        if self._answer_and_close():
+            self.transport.pause_reading()
+            return
+        if not self.pipeline:
+            self.transport.write(REFUSAL % (secrets.token_hex(12).encode(), len(REFUSAL_BODY), REFUSAL_BODY))
+        self.transport.close()
+
+    def _answer_and_close(self) -> bool:
+        """Makes the answer to the newest request the last one; False where there is no whole request to answer."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = OneWriteCycle
         super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whatever clients ask for is no reason to warn anybody."""
 
     def _close_if_slow(self) -> None:
         delay = ARRIVAL_SECONDS

@@ -32,7 +32,8 @@ def parse(text: str) -> dict[str, Query]:
         name, sql = header[1], text[header.start() : end].strip()
         if name in queries:
             raise ValueError(f"the name {name} is used twice")
-        if not sql.endswith(";") or ";" in re.sub(r"'[^']*'|--.*", "", sql)[:-1]:
+        bare = re.sub(r"'[^']*'|--.*", "", sql).strip()
+        if bare.count(";") != 1 or not bare.endswith(";") or bare == ";":
             raise ValueError(f"{name} must be one statement that ends with a semicolon")
         queries[name] = Query(name, sql)
     return queries
