@@ -201,26 +201,50 @@ def test_a_terminal_shows_readable_lines(database_url: str, owner: psycopg.Conne
     assert b'{"time"' not in shown
 
 
-def test_lines_of_several_workers_never_mix_and_none_is_lost_at_the_end(database_url: str, tmp_path: Path) -> None:
-    process = commands.start(
-        tmp_path, "service", DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET, PORT="0", WORKERS="2"
-    )
+def begin(folder: Path, **values: str) -> tuple[subprocess.Popen[str], int, str]:
+    """The service with its output in a pipe that nobody reads for now: the process, its port, what it wrote so far."""
+    process = commands.start(folder, "service", BETTER_AUTH_SECRET=SECRET, PORT="0", **values)
     assert process.stdout
     head = ""
-    while not (answers := re.search(r"answers at http://127\.0\.0\.1:(\d+) ", head)):
+    while not (answers := re.search(r"answers at http://127\.0\.0\.1:(\d+) .*\n  curl .*\n", head)):
         head += process.stdout.readline()
+    return process, int(answers[1]), head
+
+
+def test_lines_of_several_workers_never_mix(database_url: str, tmp_path: Path) -> None:
+    process, port, head = begin(tmp_path, DATABASE_URL=database_url, WORKERS="2")
+
+    assert process.stdout
 
     def ask(_: int) -> None:
-        connection = HTTPConnection("127.0.0.1", int(answers[1]))
+        connection = HTTPConnection("127.0.0.1", port)
         for _ in range(250):
             connection.request("GET", "/livez", headers={"X-Request-ID": "x" * 120})
             assert connection.getresponse().read()
         connection.close()
 
-    with ThreadPoolExecutor() as threads:
-        ending = threads.submit(commands.finish, process)
-        list(threads.map(ask, range(8)))
-        process.send_signal(signal.SIGTERM)
-        status, output, _ = ending.result()
+    with ThreadPoolExecutor(8) as threads:
+        asking = [threads.submit(ask, number) for number in range(8)]
+        while not all(each.done() for each in asking):
+            # Slow enough that the pipe is full most of the time, and both workers wait for room in it.
+            head += os.read(process.stdout.fileno(), 4096).decode()
+            time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    status, output, _ = commands.finish(process)
     assert status == 0
     assert len([line for line in requests(head + output) if line["id"] == "x" * 120]) == 2000
+
+
+def test_the_last_request_before_the_end_has_its_line(database_url: str, owner_url: str, tmp_path: Path) -> None:
+    process, port, head = begin(tmp_path, DATABASE_URL=database_url)
+    mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}", "X-Request-ID": "the-last"}
+    with ThreadPoolExecutor() as thread:
+        with psycopg.connect(owner_url) as holder:
+            holder.execute("lock table tasks")
+            answer = thread.submit(httpx.get, f"http://127.0.0.1:{port}/api/tasks", headers=mine)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        assert answer.result().status_code == 200
+        _, output, _ = commands.finish(process)
+    assert [line["status"] for line in requests(head + output) if line["id"] == "the-last"] == [200]

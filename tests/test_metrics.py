@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
