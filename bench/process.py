@@ -46,24 +46,24 @@ def running(contestant: Contestant, database: Database, workers: int) -> Iterato
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:
-        if not wait_for_answer(port, process):
-            sys.exit(f"{contestant.name} does not start; its output is in {log.relative_to(ROOT)}.")
+        if (status := wait_for_answer(port, process)) != 401:
+            sys.exit(f"{contestant.name} does not start (status {status}); its output is in {log.relative_to(ROOT)}.")
         yield Running(port, process.pid)
     finally:
         stop(process)
 
 
-def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> bool:
-    """Waits for an answer of any kind to a list without a token: every contestant says 401."""
+def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> int | None:
+    """The status of the first answer, to a list without a token; every contestant says 401."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/tasks", timeout=5)
         except urllib.error.HTTPError as error:
-            return error.code == 401
+            return error.code
         except OSError:
             time.sleep(0.01)
-    return False
+    return None
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
