@@ -54,13 +54,11 @@ async def test_an_email_that_is_taken_is_409_in_any_case(api: Api) -> None:
     assert (await api.log_in("ada@example.com")).status_code == 200, "the first password still holds"
 
 
-async def test_of_several_sign_ups_at_once_exactly_one_succeeds(api: Api, owner: psycopg.Connection) -> None:
-    emails = ("ada@example.com", "ADA@example.com", "Ada@Example.com")
-    responses = await asyncio.gather(*(api.sign_up(email) for email in emails))
-    assert sorted(response.status_code for response in responses) == [201, 409, 409]
-    for response in responses:
-        if response.status_code == 409:
-            assert_error(response, 409, "Email already registered")
+async def test_of_two_sign_ups_at_once_exactly_one_succeeds(api: Api, owner: psycopg.Connection) -> None:
+    responses = await asyncio.gather(api.sign_up("ada@example.com"), api.sign_up("ADA@Example.com"))
+    accepted, refused = sorted(responses, key=lambda response: response.status_code)
+    assert accepted.status_code == 201
+    assert_error(refused, 409, "Email already registered")
     assert owner.execute("select count(*) from users").fetchone() == (1,)
 
 
