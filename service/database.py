@@ -36,14 +36,8 @@ RESEND = (
     asyncpg.InvalidCachedStatementError,
     OSError,
 )
-# Nothing that the client or the code did: the answer is 503, and the log says what happened.
-AWAY = (
-    *RESEND,
-    TimeoutError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
+# A server that starts, stops or breaks off is worth waiting for, unlike one that refuses.
+NOT_YET = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, ConnectionError)
 
 
 class ConnectionLost(Exception):
@@ -135,7 +129,7 @@ class Database:
             if isinstance(error, RESEND) or (closed and isinstance(error, asyncpg.InterfaceError)):
                 raise ConnectionLost from error
             self._hand_on(None)
-            if isinstance(error, AWAY):
+            if isinstance(error, asyncpg.InsufficientResourcesError):
                 logger.error("%s was not answered", query.name, exc_info=error)
                 raise unavailable() from error
             raise
@@ -156,25 +150,31 @@ class Database:
         turn: asyncio.Future[Held | None] = self._loop.create_future()
         self._waiting.append((turn, deadline))
         try:
-            return await turn or await self._open(deadline)
+            given = await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and not turn.exception():
                 self._hand_on(turn.result())
             raise
+        return given or await self._open(deadline)
 
     async def _open(self, deadline: float) -> Held:
         """A new connection for room that is already taken; gives the room back when it fails."""
+        try:
+            return Held(await self._connect(deadline), self._prepares)
+        except BaseException as error:
+            self._hand_on(None)
+            if not isinstance(error, Exception):
+                raise
+            logger.error("no connection to the database", exc_info=error)
+            raise unavailable() from error
+
+    async def _connect(self, deadline: float) -> asyncpg.Connection:
         while True:
             left = deadline - self._loop.time()
             try:
-                return Held(await asyncpg.connect(**self._connect_arguments, timeout=left), self._prepares)
-            except BaseException as error:
-                # A server that is still starting is worth waiting for, unlike one that refuses.
-                if not isinstance(error, asyncpg.CannotConnectNowError) or left < TICK_SECONDS:
-                    self._hand_on(None)
-                    if isinstance(error, (*AWAY, asyncpg.InterfaceError)):
-                        logger.error("no connection to the database", exc_info=error)
-                        raise unavailable() from error
+                return await asyncpg.connect(**self._connect_arguments, timeout=left)
+            except NOT_YET as error:
+                if isinstance(error, ConnectionRefusedError) or left < TICK_SECONDS:
                     raise
             await asyncio.sleep(TICK_SECONDS)
 
@@ -211,8 +211,7 @@ class Database:
 
     async def close(self) -> None:
         self._ticking.cancel()
-        while self._free:
-            try:
-                await self._free.pop().connection.close(timeout=1)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        closing = [held.connection.close(timeout=1) for held in self._free]
+        for error in await asyncio.gather(*closing, return_exceptions=True):
+            if error is not None:
                 logger.warning("a connection was not closed in order", exc_info=error)
