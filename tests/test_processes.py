@@ -15,12 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import pytest
 
 from service import dsn
@@ -32,6 +32,26 @@ from tests.commands import start as start_process
 from tests.programs import missing, program
 
 AS_ROOT = os.geteuid() == 0
+
+
+@dataclass(frozen=True)
+class Process:
+    """Known by its number and when it started: numbers are used again, and an orphan gets another parent."""
+
+    pid: int
+    started: str
+    parent: int = field(compare=False)
+    user: int = field(compare=False)
+
+
+def all_processes() -> set[Process]:
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = (folder / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+            if fields[0] != "Z":
+                found.add(Process(int(folder.name), fields[19], int(fields[1]), folder.stat().st_uid))
+    return found
 
 
 class Service:
@@ -62,11 +82,15 @@ class Service:
         self.url = self.lines[-1].split()[1].removesuffix("/api/auth/signup")
         return self
 
-    def processes(self) -> list[psutil.Process]:
+    def processes(self) -> set[Process]:
         """The service, its workers and its database server."""
-        service = psutil.Process(self.process.pid)
-        server = psutil.Process(postmaster(self.data_dir)) if pid_file(self.data_dir).exists() else None
-        return [service, *service.children(recursive=True), *([server, *server.children()] if server else [])]
+        roots = {self.process.pid}
+        with contextlib.suppress(FileNotFoundError):
+            roots.add(postmaster(self.data_dir))
+        running = all_processes()
+        for _ in range(3):  # generations
+            roots |= {process.pid for process in running if process.parent in roots}
+        return {process for process in running if process.pid in roots}
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stops it; fails where anything of it is left."""
@@ -90,18 +114,17 @@ def postmaster(data_dir: Path) -> int:
     return int(pid_file(data_dir).read_text().split()[0])
 
 
-def assert_gone(processes: list[psutil.Process], seconds: float = 30) -> None:
+def assert_gone(processes: set[Process], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while left := [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+    while left := processes & all_processes():
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
 
 
 def stop_what_is_left(service: Service) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
-        for process in service.processes():
-            process.kill()
-    service.process.kill()
+    for process in service.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     service.process.communicate()
 
 
@@ -175,8 +198,10 @@ def test_the_second_start_finds_accounts_and_tokens_again(start: Start, used: Pa
     assert [task["title"] for task in httpx.get(f"{second.url}/api/tasks", headers=headers).json()["tasks"]] == ["Stay"]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2"), (signal.SIGHUP, "2")],
+)
 def test_a_signal_stops_it_with_status_0_and_nothing_stays(
     start: Start, used: Path, number: signal.Signals, workers: str
 ) -> None:
@@ -187,7 +212,7 @@ def test_a_signal_stops_it_with_status_0_and_nothing_stays(
     assert service.lines[-1] == "Stopped."
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.6])
 def test_a_signal_during_the_first_start_leaves_nothing_that_a_next_start_trips_over(
     start: Start, tmp_path: Path, seconds: float
 ) -> None:
@@ -220,10 +245,10 @@ def test_after_a_sigkill_the_workers_end_and_the_next_start_takes_the_database_o
     killed = start(used, WORKERS=workers).wait_until_it_answers()
     assert account(killed.url, "signup").status_code == 201
     server = postmaster(used)
-    of_python = [process for process in killed.processes() if "python" in process.name()]
-    assert len(of_python) >= int(workers)
+    own = {process for process in killed.processes() if server not in (process.pid, process.parent)}
+    assert len(own) >= int(workers)
     killed.process.kill()
-    assert_gone(of_python)
+    assert_gone(own)
 
     service = start(used, PORT=str(urlsplit(killed.url).port)).wait_until_it_answers()
     assert postmaster(used) == server
@@ -255,7 +280,7 @@ def test_a_very_long_path_will_do(start: Start, made: Path, tmp_path: Path) -> N
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost"])
+@pytest.mark.parametrize("host", ["::1", "0.0.0.0"])
 def test_it_listens_where_host_says(start: Start, used: Path, host: str) -> None:
     if host == "::1" and not Path("/proc/net/if_inet6").exists():
         missing("this machine has no IPv6")
@@ -360,7 +385,7 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start, made: 
         try:
             service.wait_until_it_answers()
             assert account(service.url, "signup").status_code == 201
-            assert {process.uids().real for process in service.processes()} == {nobody.pw_uid}
+            assert {process.user for process in service.processes()} == {nobody.pw_uid}
             assert service.stop() == 0
         finally:
             stop_what_is_left(service)
