@@ -389,7 +389,12 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start, made: 
             assert service.stop() == 0
         finally:
             stop_what_is_left(service)
-        assert account(start(data_dir).wait_until_it_answers().url, "login").status_code == 200
+        of_root = start(data_dir).wait_until_it_answers()
+        try:
+            assert account(of_root.url, "login").status_code == 200
+            assert of_root.stop() == 0
+        finally:
+            stop_what_is_left(of_root)  # before its folder goes
 
 
 def _python_for(plain: dict[str, Any]) -> str:
