@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from service import dsn
-from service.errors import of_constraint, unavailable
+from service.errors import ApiError, of_constraint, unavailable
 from service.queries import Query
 
 logger = logging.getLogger("service.database")
@@ -108,7 +108,11 @@ class Database:
             logger.warning("connection lost under %s", query.name, exc_info=lost)
         held = await self._open(deadline)
         try:
-            row = await self._send(held, query, args, deadline)
+            try:
+                row = await self._send(held, query, args, deadline)
+            except ApiError:
+                # Where both ran at once, either can find the other's row in the way; it is there by now, and known.
+                row = await self._send(await self._acquire(deadline), query, args, deadline)
         except ConnectionLost as lost:
             self._hand_on(None)
             logger.error("%s was not answered", query.name, exc_info=lost)
@@ -122,7 +126,9 @@ class Database:
             row = await held.send(query, args)
         except asyncpg.IntegrityConstraintViolationError as violation:
             self._hand_on(held)
-            raise of_constraint(violation) or violation from None
+            # The violation itself quotes the row, a password's hash for one: none of that for the log.
+            unforeseen = RuntimeError(f"{query.name} violates {violation.constraint_name}")
+            raise of_constraint(violation) or unforeseen from None
         except BaseException as error:
             closed = held.connection.is_closed()
             held.connection.terminate()
