@@ -1,60 +1,27 @@
-"""Builds the OpenAPI document from the table in docs.py and the pydantic models, exact enough to be tested against."""
+"""Builds the OpenAPI document from the words in openapi.toml and the pydantic models, exact enough to be tested against."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import tomllib
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from service.errors import Error
-from service.schemas import JsonSchema, schemas
+from service.tasks import CreateTask, TaskAnswer, TaskList, UpdateTask
+from service.users import Account, LogIn, SignUp
 
-# What an answer carries: a model, a schema, the sentences that an error may say, or nothing.
-Answer = type[BaseModel] | JsonSchema | tuple[str, ...] | None
+JsonSchema = dict[str, Any]
 
-
-class Operation(NamedTuple):
-    id: str
-    tag: str
-    summary: str
-    answers: dict[int, Answer]
-    sent: type[BaseModel] | None = None
-    private: bool = False
+WORDS: JsonSchema = tomllib.loads(Path(__file__).with_name("openapi.toml").read_text("utf-8"))
+SENT = (SignUp, LogIn, CreateTask, UpdateTask)
+ANSWERED = (Account, TaskAnswer, TaskList, Error)
+OF_EVERY_BODY = {"408": ["The request body did not arrive in time"], "413": ["The request body must not exceed 1 MiB"]}
 
 
-DESCRIPTION = """
-The backend of a multi-user todo application. Sign up or log in, then send the token as `Authorization: Bearer …`.
-
-Every error is `{"error": "a sentence for a person"}`, an unknown path (404) and a wrong method (405, see `Allow`) too.
-Fields that an operation does not know are ignored; HEAD works wherever GET does.
-"""
-
-TITLE_OF_STATUS = {
-    200: "Done", 201: "Created", 204: "Done, no body", 400: "What is wrong with the request", 401: "Not authenticated",
-    404: "No such task of yours", 408: "The body took too long", 409: "Already taken", 413: "The body is over 1 MiB",
-    429: "Too many failed attempts", 500: "Our mistake", 503: "Too much at once, or the database is away",
-}  # fmt: skip
-
-HEADERS = {
-    "X-Request-ID": {
-        "description": "Names the request in the log: your own X-Request-ID, if it is 1 to 128 of `A-Za-z0-9._-`.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
-    },
-    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
-    "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
-}
-
-
-def document(operations: Mapping[tuple[str, str], Operation]) -> JsonSchema:
-    sent = [operation.sent for operation in operations.values() if operation.sent]
-    answered = [
-        answer
-        for operation in operations.values()
-        for answer in operation.answers.values()
-        if isinstance(answer, type) and issubclass(answer, BaseModel)
-    ]
+def document() -> JsonSchema:
     paths: dict[str, JsonSchema] = {}
-    for (method, path), operation in operations.items():
+    for operation in WORDS["operations"]:
+        method, path = operation["call"].split()
         item = paths.setdefault(path, {})
         if path.endswith("{id}"):
             item["parameters"] = [
@@ -63,63 +30,78 @@ def document(operations: Mapping[tuple[str, str], Operation]) -> JsonSchema:
         item[method.lower()] = _operation(path, operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Todo API", "version": "1.0.0", "description": DESCRIPTION.strip()},
+        "info": {"title": "Todo API", "version": "1.0.0", "description": WORDS["description"].strip()},
         # Relative to this document, so that it holds behind a proxy's prefix too.
         "servers": [{"url": ".", "description": "this service"}],
         "paths": paths,
         "components": {
-            "schemas": schemas(sent, [Error, *answered]),
-            "headers": HEADERS,
+            "schemas": _schemas(),
+            "headers": WORDS["headers"],
             "securitySchemes": {"bearerJWT": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
-def status(word: str) -> JsonSchema:
-    """The schema of {"status": word}."""
-    properties = {"status": {"type": "string", "const": word}}
-    return {"type": "object", "properties": properties, "required": ["status"], "additionalProperties": False}
-
-
-def _operation(path: str, operation: Operation) -> JsonSchema:
-    answers: dict[int, Answer] = {**operation.answers, 500: ("Internal server error",)}
-    if operation.sent:
-        answers |= {408: ("The request body did not arrive in time",), 413: ("The request body must not exceed 1 MiB",)}
+def _operation(path: str, words: JsonSchema) -> JsonSchema:
+    answers = words["answers"] | {"500": ["Internal server error"]} | (OF_EVERY_BODY if "sent" in words else {})
     described: JsonSchema = {
-        "operationId": operation.id,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "security": [{"bearerJWT": []}] if operation.private else [],
-        "responses": {str(code): _answer(path, code, answers[code]) for code in sorted(answers)},
+        "operationId": words["id"],
+        "tags": [words["tag"]],
+        "summary": words["summary"],
+        "security": [{"bearerJWT": []}] if words.get("private") else [],
+        "responses": {code: _answer(path, code, answers[code]) for code in sorted(answers)},
     }
-    if operation.sent:
-        schema = _ref("schemas", operation.sent.__name__)
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if "sent" in words:
+        content = {"application/json": {"schema": _ref("schemas", words["sent"])}}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
-def _answer(path: str, code: int, answer: Answer) -> JsonSchema:
-    names = ["X-Request-ID"]
-    if code == 401:
-        names.append("WWW-Authenticate")
-    if code in (429, 503):
-        names.append("Retry-After")
-    described: JsonSchema = {
-        "description": TITLE_OF_STATUS[code],
-        "headers": {name: _ref("headers", name) for name in names},
-    }
-    if answer is not None:
-        media = "text/html" if path == "/docs" and code == 200 else "application/json"
+def _answer(path: str, code: str, answer: JsonSchema | list[str] | str) -> JsonSchema:
+    carried = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
+    headers = {name: _ref("headers", name) for name in ["X-Request-ID", *carried.get(code, [])]}
+    described: JsonSchema = {"description": WORDS["statuses"][code], "headers": headers}
+    if answer:
+        media = "text/html" if path == "/docs" and code == "200" else "application/json"
         described["content"] = {media: _body(answer)}
     return described
 
 
-def _body(answer: type[BaseModel] | JsonSchema | tuple[str, ...]) -> JsonSchema:
-    if isinstance(answer, tuple):
+def _body(answer: JsonSchema | list[str] | str) -> JsonSchema:
+    if isinstance(answer, list):
         examples = {sentence: {"value": {"error": sentence}} for sentence in answer}
         return {"schema": _ref("schemas", "Error"), "examples": examples}
-    return {"schema": answer if isinstance(answer, dict) else _ref("schemas", answer.__name__)}
+    return {"schema": _ref("schemas", answer) if isinstance(answer, str) else answer}
 
 
 def _ref(kind: str, name: str) -> JsonSchema:
     return {"$ref": f"#/components/{kind}/{name}"}
+
+
+class _Schema(GenerateJsonSchema):
+    """Leaves out what tells a client nothing: defaults (not sent is not sent) and titles that repeat the name."""
+
+    def default_schema(self, schema: Any) -> JsonSchema:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _schemas() -> JsonSchema:
+    """The schemas by name. What is sent may hold more than its fields, what is answered never does."""
+    _, built = models_json_schema(
+        [*((model, "validation") for model in SENT), *((model, "serialization") for model in ANSWERED)],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Schema,
+    )
+    named: JsonSchema = built["$defs"]
+    for name, schema in named.items():
+        schema.pop("description", None)  # the model's docstring, written for those who read the code
+        if name not in {model.__name__ for model in SENT}:
+            schema["additionalProperties"] = False
+        for field, keywords in WORDS["fields"].get(name, {}).items():
+            schema["properties"][field].update(WORDS["keywords"][keywords])
+    # Its model has defaults, so that whatever is missing is answered with the one sentence.
+    named["LogIn"]["required"] = ["email", "password"]
+    return named
