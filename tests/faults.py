@@ -24,7 +24,10 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     "update without the owner": (Edit(SQL, UPDATE, OWNER, ANYBODY),),
     "delete without the owner": (Edit(SQL, DELETE, OWNER, ANYBODY),),
     "owner and id swapped in delete": (Edit(SQL, DELETE, OWNER, "where user_id = $2 and id = $1"),),
-    "completed and description swapped in update": (Edit(SQL, UPDATE, "case when $5", "case when $4"),),
+    "completed and description swapped in update": (
+        Edit(SQL, UPDATE, "coalesce($4", "coalesce($5"),
+        Edit(SQL, UPDATE, "case when $5", "case when $4"),
+    ),
     "update clears what was not sent": (
         Edit(SQL, UPDATE, "when $5 then $6 else description", "when $5 then $6 else null"),
     ),

@@ -26,9 +26,12 @@ def step(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]]
         @functools.wraps(function)
         def counted(self: "Machine", **drawn: Any) -> None:
             self.world.steps += 1
-            self.agreed = False
-            function(self, **drawn)
-            self.agreed = True
+            try:
+                function(self, **drawn)
+            except Exception as error:
+                self.agreed = False
+                self.world.differs(error)
+                raise
 
         counted_rule: Callable[..., None] = untyped_rule(**strategies)(counted)
         return counted_rule
@@ -121,6 +124,7 @@ class Machine(RuleBasedStateMachine):
             for answer in answers:
                 model.refused(answer, 404, model.NO_TASK)
             return
+        assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
         times = {answer.json()["task"]["updated_at"] for answer in answers}
         assert len(times | {task["updated_at"]}) == 4, "each moves the time forward"
         task.update(title=text.strip(), completed=completed, description=text, updated_at=max(times))

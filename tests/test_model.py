@@ -19,11 +19,10 @@ USUAL_STEPS = 1_200
 STEPS_OF_ONE_SEQUENCE = 40
 
 
-@pytest.mark.timeout(1800)
-def test_every_answer_and_the_database_agree_with_the_model(template: Template) -> None:
-    steps = int(os.environ.get("MODEL_STEPS", USUAL_STEPS))
+def run(template: Template, steps: int) -> None:
+    """Takes at least so many steps; raises at the first difference, and prints the count in any case."""
     chosen = settings(
-        max_examples=steps // STEPS_OF_ONE_SEQUENCE,
+        max_examples=steps // (STEPS_OF_ONE_SEQUENCE - 4),
         stateful_step_count=STEPS_OF_ONE_SEQUENCE,
         # Without the search for a shorter case, which takes minutes: a sequence is short enough to be read.
         phases=[Phase.generate],
@@ -43,8 +42,13 @@ def test_every_answer_and_the_database_agree_with_the_model(template: Template) 
             world = World(live.url, owner)
 
         try:
-            run_state_machine_as_test(Here, settings=chosen)
+            while Here.world.steps < steps:  # most sequences are a little shorter
+                run_state_machine_as_test(Here, settings=chosen)
         finally:
-            print(f"\nmodel test: {Here.world.steps} steps")
+            print(f"\nmodel test: {Here.world.steps} steps; {Here.world.difference or 'no difference'}")
             Here.world.close()
-    assert Here.world.steps >= steps * 0.9
+
+
+@pytest.mark.timeout(3600)
+def test_every_answer_and_the_database_agree_with_the_model(template: Template) -> None:
+    run(template, int(os.environ.get("MODEL_STEPS", USUAL_STEPS)))

@@ -23,6 +23,7 @@ class World:
         self.owner = owner
         self.threads = ThreadPoolExecutor(4)
         self.steps = self.next_sign_up = 0
+        self.difference = ""
         self.ended = self._use_until_it_ends()
 
     def begin(self) -> None:
@@ -38,6 +39,10 @@ class World:
         assert self.operate("list", "", authorization).status_code == 200
         time.sleep(expires - time.time() + 0.01)
         return authorization
+
+    def differs(self, error: Exception) -> None:
+        """Keeps the first difference, for hypothesis reports one that a race made only as flaky."""
+        self.difference = self.difference or f"the first difference after {self.steps}: {error}".replace("\n", " ")
 
     def close(self) -> None:
         self.http.close()

@@ -1,0 +1,21 @@
+"""The model test at length, and the proof that it sees: planted faults. `make drills ARGS=-s` shows the figures."""
+
+import os
+
+import pytest
+
+from tests import planted_faults
+from tests.databases import Template
+from tests.test_model import run
+
+STEPS = 20_000
+
+
+def test_twenty_thousand_steps_agree_with_the_model(template: Template, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        run(template, int(os.environ.get("MODEL_STEPS", STEPS)))
+
+
+def test_every_planted_fault_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        assert planted_faults.main() == 0
