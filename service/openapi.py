@@ -1,4 +1,4 @@
-"""Builds the OpenAPI document from the words in openapi.toml and the pydantic models, exact enough to be tested against."""
+"""Builds the OpenAPI document from the words in openapi.toml and the pydantic models, exact enough to test against."""
 
 import tomllib
 from pathlib import Path
