@@ -28,7 +28,9 @@ TICK_SECONDS = 0.1
 
 # The connection died under the statement, or the server said that the statement did not happen.
 # Every statement is safe to send twice, so it is sent once more, on a new connection.
+# InternalClientError is what asyncpg makes of a connection that was told of its end, but has not seen it yet.
 RESEND = (
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,

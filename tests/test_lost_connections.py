@@ -169,14 +169,24 @@ async def test_a_task_that_never_was_is_404_without_a_loss(api: Api) -> None:
     assert_error(await api.delete_task(user, task), 404, "Task not found")
 
 
-@pytest.mark.parametrize("unseen", [False, True])
-async def test_all_connections_dead_at_once(api: Api, line: Wire, unseen: bool) -> None:
+@pytest.mark.parametrize("end", ["seen", "unseen", "announced"])
+async def test_all_connections_dead_at_once(api: Api, line: Wire, owner: psycopg.Connection, end: str) -> None:
     await assert_whole(api, line)
     user = api.user()
-    line.drop(unseen=unseen)
+    if end == "announced":
+        line.hides_end = True
+        owner.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid()"
+        )
+        await asyncio.sleep(0.2)
+        assert line.open == POOL_SIZE
+    else:
+        line.drop(unseen=end == "unseen")
     assert (await api.list_tasks(user)).status_code == 200
     answers = await asyncio.gather(*(api.list_tasks(user) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}
+    line.hides_end = False
     await assert_whole(api, line)
 
 

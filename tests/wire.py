@@ -22,7 +22,7 @@ class Moment(Enum):
 
 
 class Wire:
-    """What is `silent` takes every byte and passes none on."""
+    """`silent`: takes every byte and passes none on. `hides_end`: stays open when PostgreSQL has closed."""
 
     def __init__(self, database_url: str) -> None:
         target = dsn.parse(database_url)
@@ -35,7 +35,7 @@ class Wire:
         self._cut: tuple[str, Moment] | None = None
         self._before_cut: Callable[[], object] = bool
         self.cuts_left = 0
-        self.silent = False
+        self.silent = self.hides_end = False
 
     def url(self, **parameters: str) -> str:
         """The database through this wire."""
@@ -162,6 +162,8 @@ class Connection:
                         return
                 elif not self._wire.silent:
                     self._to_service.write(data)
+            if self._wire.hides_end:
+                await asyncio.Event().wait()
 
 
 @asynccontextmanager

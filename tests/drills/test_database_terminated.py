@@ -1,0 +1,36 @@
+"""All connections are ended by PostgreSQL once a second, and nobody notices."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from tests.drills.load import load
+from tests.served import serve
+
+pytestmark = pytest.mark.anyio
+
+TERMINATE = """
+    select count(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+"""
+
+
+async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner: psycopg.Connection) -> None:
+    ended = 0
+    with serve(database_url, LOGIN_FAILURE_LIMIT="0") as served:
+        async with load(served.url, owner) as running:
+            for _ in range(20):
+                await asyncio.sleep(1)
+                row = await asyncio.to_thread(lambda: owner.execute(TERMINATE).fetchone())
+                assert row
+                ended += row[0]
+            await asyncio.sleep(1)
+        statuses = running.report(f"{ended} connections terminated")
+        log = served.log.read_text()
+    lost = log.count("connection lost under")
+    print(f"  {lost} statements lost their connection")
+    assert ended > 20 and lost > 20
+    assert running.signed_up
+    assert not running.faults
+    assert set(statuses) <= {200, 201, 204}
