@@ -1,6 +1,7 @@
 """Schemathesis against a real process: requests made up from its own OpenAPI document, every check on the answers."""
 
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import psycopg
 
 from tests.api import token
+from tests.commands import PROJECT
 from tests.databases import Template
 from tests.served import Served, serve
 
@@ -38,7 +40,10 @@ def run(served: Served, user: str, folder: Path, examples: int, *options: str) -
     command = [str(PROGRAM), "run", f"{served.url}/openapi.json", "--checks", "all", "--mode", "all"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--no-color"]
     command += ["--header", f"Authorization: Bearer {user}", "--report", "json", "--report-json-path", "report.json"]
-    done = subprocess.run([*command, "--continue-on-failure", *options], cwd=folder, capture_output=True, text=True)
+    # A password's bcrypt waits for whatever else the machine does: it runs at a lower priority.
+    command += ["--continue-on-failure", "--request-timeout", "60", *options]
+    environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzzing_hooks", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((folder / "report.json").read_text("utf-8"))
     assert (report["complete"], report["failures"], report["errors"]) == (True, [], [])

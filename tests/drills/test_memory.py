@@ -1,0 +1,118 @@
+"""Memory, summed over the workers, after attacks: what they took is given back, or was never taken."""
+
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psycopg
+
+from tests.api import token
+from tests.databases import Template
+from tests.raw.wire import CHUNKED, LIVEZ, TASK, post, request, sized
+from tests.served import Served, serve
+
+REST_SECONDS = float(os.environ.get("DRILL_MEMORY_REST_SECONDS", "30"))
+PIECE = b"X" * 65536
+CHUNK = b"10000\r\n" + PIECE + b"\r\n"
+CHUNKED_TASK = b"15\r\n" + TASK + b"\r\n0\r\n"
+
+
+def test_attacks_leave_no_memory_behind(template: Template) -> None:
+    user_id = str(uuid.uuid4())
+    user = token(user_id=user_id, email="ada@example.com")
+    with template.copy() as name, serve(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as served:
+        with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
+            owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (user_id,))
+        _ordinary(served, user)
+        before = served.memory()
+        print(f"Memory after 2,000 ordinary requests: {before / 1e6:.1f} MB")
+        for what, attack in _attacks(user).items():
+            attack(served)
+            print(f"  after {what}: {served.memory() / 1e6:.1f} MB")
+        time.sleep(REST_SECONDS)
+        after = served.memory()
+        print(f"Memory {REST_SECONDS:.0f} s after the last attack: {after / 1e6:.1f} MB, {after / before - 1:+.1%}")
+        assert "Traceback" not in served.log.read_text()
+    assert after <= before * 1.1
+
+
+def _ordinary(served: Served, user: str) -> None:
+    """2,000 requests on 20 connections, some of them from tokens that have not been seen before."""
+
+    def some(number: int) -> None:
+        with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {user}"}, timeout=30) as client:
+            for _ in range(10):
+                task = client.post("/api/tasks", json={"title": f"Task {number}", "description": "x" * 1000})
+                path = f"/api/tasks/{task.json()['task']['id']}"
+                for _ in range(3):
+                    client.get("/api/tasks").raise_for_status()
+                client.get(path).raise_for_status()
+                client.put(path, json={"completed": True}).raise_for_status()
+                client.delete(path).raise_for_status()
+                client.get("/health").raise_for_status()
+                client.get("/docs").raise_for_status()
+                assert client.get("/unknown").status_code == 404
+
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(some, range(20)))
+
+
+def _attacks(user: str) -> dict[str, Callable[[Served], None]]:
+    """Each with the bytes that 20 connections send at once: first what begins, then again and again what goes on."""
+    bytes_of = {
+        "heads without end": (b"GET /livez HTTP/1.1\r\nX-A: ", PIECE),
+        "targets without end": (b"GET /", PIECE),
+        "many headers": (b"GET /livez HTTP/1.1\r\n", b"X-A: b\r\n" * 8192),
+        "trailers": (post(user, CHUNKED, body=CHUNKED_TASK), b"X-A: b\r\n" * 8192),
+        "one trailer": (post(user, CHUNKED, body=CHUNKED_TASK + b"X-A: "), PIECE),
+        "chunk extensions": (post(user, CHUNKED, body=b"15;"), PIECE),
+        "bodies without end": (post(user, b"Content-Length: 9999999999", body=b""), PIECE),
+        "chunks without end": (post(user, CHUNKED, body=b""), CHUNK),
+        "bodies that nobody reads": (post("stale", CHUNKED, body=b""), CHUNK),
+        "pipelined requests": (b"", LIVEZ * 2000),
+        "pipelined statements": (b"", request("GET /api/tasks", b"Authorization: Bearer " + user.encode()) * 200),
+        "nonsense": (b"", os.urandom(65536)),
+        "empty lines": (LIVEZ, b"\r\n" * 32768),
+    }
+    attacks: dict[str, Callable[[Served], None]] = {
+        what: lambda served, sent=sent: _from_20(served, *sent)  # type: ignore[misc]
+        for what, sent in bytes_of.items()
+    }
+    attacks["half a task on 500 connections"] = lambda served: _idle(served, post(user, sized(TASK), body=TASK[:9]))
+    attacks["half a head on 500 connections"] = lambda served: _idle(served, LIVEZ[:-2])
+    attacks["log-ins with long passwords"] = _log_ins
+    return attacks
+
+
+def _from_20(served: Served, first: bytes, again: bytes) -> None:
+    """20 MB on each connection, the answers read now and then."""
+
+    def attack(_: int) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", served.port), timeout=2) as sock:
+            sock.sendall(first)
+            for _ in range(20_000_000 // len(again)):
+                sock.sendall(again)
+                with contextlib.suppress(BlockingIOError):
+                    sock.recv(1 << 20, socket.MSG_DONTWAIT)
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(attack, range(20)))
+
+
+def _idle(served: Served, first: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(500):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            sock.sendall(first)
+
+
+def _log_ins(served: Served) -> None:
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        for number in range(20):
+            sent = {"email": f"{number}@example.com", "password": "x" * 1_000_000}
+            assert client.post("/api/auth/login", json=sent).status_code in (401, 429)
