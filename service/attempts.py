@@ -6,25 +6,16 @@ By account alone would let anybody lock anybody out.
 import hashlib
 import ipaddress
 import logging
-from typing import NamedTuple
 
 from service.database import Database
 from service.errors import ApiError
-from service.queries import Query, load
+from service.queries import SQL
 
 logger = logging.getLogger("service.attempts")
 
 WINDOW_SECONDS = 900.0
 ADDRESS_FACTOR = 20
 """An address may be an office or a school: it gets as many failures as this many accounts."""
-
-
-class Sql(NamedTuple):
-    count_attempt: Query
-    clear_attempts: Query
-
-
-SQL = load("logins.sql", Sql)
 
 
 class Attempts:

@@ -1,22 +1,13 @@
 """Whether the process lives, and whether its database answers."""
 
-from typing import NamedTuple
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.errors import RETRY_AFTER_SECONDS, ApiError
-from service.queries import Query, load
+from service.queries import SQL
 from service.state import State
 
 HEALTH_SECONDS = 1.8
-
-
-class Sql(NamedTuple):
-    ping: Query
-
-
-SQL = load("health.sql", Sql)
 
 
 async def livez(request: Request[State]) -> Response:

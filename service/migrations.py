@@ -7,7 +7,6 @@ the row is broken first: whoever holds the advisory lock knows that nobody else 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -17,16 +16,8 @@ from yoyo.exceptions import BadMigration
 from yoyo.migrations import MigrationList
 
 from service import dsn
-from service.queries import Query, load
+from service.queries import SQL
 from service.schema import MIGRATIONS
-
-
-class Sql(NamedTuple):
-    limit_lock_waits: Query
-    lock_migrations: Query
-
-
-SQL = load("migrations.sql", Sql)
 
 
 class MigrationError(Exception):

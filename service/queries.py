@@ -39,12 +39,38 @@ def parse(text: str) -> dict[str, Query]:
     return queries
 
 
-def load(file: str, names: Callable[..., Names]) -> Names:
-    """Reads `file` into the named tuple `names`, whose fields must be exactly the statements of the file."""
-    try:
-        queries = parse((DIRECTORY / file).read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+def load(names: Callable[..., Names]) -> Names:
+    """Reads all files into the named tuple `names`, whose fields must be exactly their statements."""
+    queries: dict[str, Query] = {}
+    for path in sorted(DIRECTORY.glob("*.sql")):
+        try:
+            more = parse(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from None
+        if twice := queries.keys() & more.keys():
+            raise ValueError(f"{path.name}: the name {min(twice)} is used in another file")
+        queries |= more
     if different := set(queries) ^ set(get_type_hints(names)):
-        raise ValueError(f"{file} and the code that loads it differ in {', '.join(sorted(different))}")
+        raise ValueError(f"the files and the code that loads them differ in {', '.join(sorted(different))}")
     return names(**queries)
+
+
+class Sql(NamedTuple):
+    """Every statement of the service."""
+
+    create_user: Query
+    find_user: Query
+    count_attempt: Query
+    clear_attempts: Query
+    list_tasks: Query
+    get_task: Query
+    create_task: Query
+    update_task: Query
+    delete_task: Query
+    limit_lock_waits: Query
+    lock_migrations: Query
+    applied_migrations: Query
+    ping: Query
+
+
+SQL = load(Sql)

@@ -1,23 +1,15 @@
 """Whether the database's schema is one that this code can work with."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import asyncpg
 
 from service.database import Database
 from service.errors import ApiError
-from service.queries import Query, load
+from service.queries import SQL
 
 MIGRATIONS = Path(__file__).parent.parent / "sql" / "migrations"
 START_SECONDS = 3.0
-
-
-class Sql(NamedTuple):
-    applied_migrations: Query
-
-
-SQL = load("schema.sql", Sql)
 
 
 class SchemaBehindError(Exception):

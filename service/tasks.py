@@ -1,7 +1,7 @@
 """The tasks: each handler runs one statement of sql/queries/tasks.sql for the token's user, and sends its answer."""
 
 import uuid
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.requests import Request
@@ -11,19 +11,8 @@ from service import body
 from service.auth import UUID
 from service.body import invalid, text
 from service.errors import not_found
-from service.queries import Query, load
+from service.queries import SQL
 from service.state import State
-
-
-class Sql(NamedTuple):
-    list_tasks: Query
-    get_task: Query
-    create_task: Query
-    update_task: Query
-    delete_task: Query
-
-
-SQL = load("tasks.sql", Sql)
 
 
 def _title(value: object, when_blank: str) -> str:

@@ -3,7 +3,7 @@
 import logging
 import unicodedata
 import uuid
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
@@ -15,18 +15,11 @@ from service import body
 from service.body import invalid, text
 from service.errors import ApiError
 from service.passwords import LONGEST_BYTES
-from service.queries import Query, load
+from service.queries import SQL
 from service.state import State
 
 logger = logging.getLogger("service.users")
 
-
-class Sql(NamedTuple):
-    create_user: Query
-    find_user: Query
-
-
-SQL = load("users.sql", Sql)
 
 LONGEST_EMAIL = 255
 # People host this themselves, with addresses in .local and .test.

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp
 
 from service import dsn
 from service.app import create_app
-from service.attempts import ADDRESS_FACTOR, SQL, WINDOW_SECONDS
+from service.attempts import ADDRESS_FACTOR, WINDOW_SECONDS
+from service.queries import SQL
 from tests.answers import assert_error
 from tests.api import PASSWORD, Api, lifespan, settings
 

@@ -60,7 +60,7 @@ def test_a_statement_is_what_stands_on_disk(file: str) -> None:
 
 def test_a_file_is_read_into_its_names(folder: Path) -> None:
     (folder / "numbers.sql").write_text(f"-- Numbers.\n\n{ONE}\n{TWO}")
-    loaded = load("numbers.sql", Two)
+    loaded = load(Two)
     assert loaded.one == Query("one", ONE.strip())
     assert loaded.two.sql == TWO.strip()
 
@@ -69,21 +69,28 @@ def test_a_file_is_read_into_its_names(folder: Path) -> None:
 def test_what_is_malformed_is_refused_with_the_files_name(folder: Path, text: str, reason: str) -> None:
     (folder / "numbers.sql").write_text(text)
     with pytest.raises(ValueError, match=f"^numbers.sql: {reason}"):
-        load("numbers.sql", One)
+        load(One)
 
 
 def test_the_names_are_exactly_those_of_the_file(folder: Path) -> None:
     (folder / "numbers.sql").write_text(ONE)
-    with pytest.raises(ValueError, match=r"^numbers\.sql and the code that loads it differ in two$"):
-        load("numbers.sql", Two)
+    with pytest.raises(ValueError, match=r"differ in two$"):
+        load(Two)
     (folder / "numbers.sql").write_text(ONE + TWO)
     with pytest.raises(ValueError, match=r"differ in two$"):
-        load("numbers.sql", One)
+        load(One)
+
+
+def test_a_name_in_two_files_is_refused(folder: Path) -> None:
+    for file in ("numbers.sql", "others.sql"):
+        (folder / file).write_text(ONE)
+    with pytest.raises(ValueError, match=r"^others\.sql: the name one is used in another file$"):
+        load(One)
 
 
 def test_a_missing_file_is_an_error(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load("numbers.sql", One)
+    with pytest.raises(ValueError, match=r"differ in one$"):
+        load(One)
 
 
 @pytest.mark.anyio
