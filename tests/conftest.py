@@ -16,6 +16,7 @@ from service.migrations import migrate
 from tests.api import BROWSER, Api, serve, settings
 from tests.databases import Template, database, role
 from tests.live import Live, start
+from tests.pgbouncer import pooler
 from tests.service_role import grant
 
 
@@ -46,8 +47,8 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[Template]:
     """A migrated database with the service's role; nobody may be connected to it while it is copied."""
-    with role(server) as (name, password), database(server) as migrated:
-        template = Template(server, migrated, name, password)
+    with role(server) as (name, password), database(server) as migrated, pooler(server, name, password) as address:
+        template = Template(server, migrated, name, password, address)
         migrate(template.owner_url(migrated))
         with psycopg.connect(template.owner_url(migrated)) as owner:
             grant(owner, name)

@@ -23,14 +23,17 @@ class Template(NamedTuple):
     name: str
     role: str
     password: str
+    pooler: str = ""
+    """The address of a transaction pooler that the service goes through."""
 
     def owner_url(self, database: str) -> str:
         return at(self.server, database)
 
     def service_url(self, database: str) -> str:
         parts = urlsplit(at(self.server, database))
-        host = parts.netloc.rpartition("@")[2]
-        return parts._replace(netloc=f"{quote(self.role)}:{quote(self.password)}@{host}").geturl()
+        host = self.pooler or parts.netloc.rpartition("@")[2]
+        query = "pgbouncer=true" if self.pooler else parts.query
+        return parts._replace(netloc=f"{quote(self.role)}:{quote(self.password)}@{host}", query=query).geturl()
 
     @contextmanager
     def copy(self) -> Iterator[str]:
