@@ -15,7 +15,7 @@ JsonSchema = dict[str, Any]
 WORDS: JsonSchema = tomllib.loads(Path(__file__).with_name("openapi.toml").read_text("utf-8"))
 SENT = (SignUp, LogIn, CreateTask, UpdateTask)
 ANSWERED = (Account, TaskAnswer, TaskList, Error)
-OF_EVERY_BODY = {"408": ["The request body did not arrive in time"], "413": ["The request body must not exceed 1 MiB"]}
+OF_EVERY_BODY = {"413": ["The request body must not exceed 1 MiB"]}
 
 
 def document() -> JsonSchema:
@@ -102,6 +102,4 @@ def _schemas() -> JsonSchema:
             schema["additionalProperties"] = False
         for field, keywords in WORDS["fields"].get(name, {}).items():
             schema["properties"][field].update(WORDS["keywords"][keywords])
-    # Its model has defaults, so that whatever is missing is answered with the one sentence.
-    named["LogIn"]["required"] = ["email", "password"]
     return named

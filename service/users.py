@@ -3,11 +3,11 @@
 import logging
 import unicodedata
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -58,25 +58,15 @@ def _new_password(value: object) -> str:
     return password
 
 
-def _given(value: object) -> str:
-    # A password of blanks is a password; an e-mail of blanks is none.
-    if not isinstance(value, str) or not value:
-        raise invalid("Email and password required")
-    return value
-
-
-def _given_email(value: object) -> str:
-    return _given(_given(value).strip())
-
-
 class SignUp(BaseModel):
     email: Annotated[str, BeforeValidator(_email)]
     password: Annotated[str, BeforeValidator(_new_password)]
 
 
 class LogIn(BaseModel):
-    email: Annotated[str, BeforeValidator(_given_email), Field(validate_default=True)] = ""
-    password: Annotated[str, BeforeValidator(_given), Field(validate_default=True)] = ""
+    # A password of blanks is a password; an e-mail of blanks is none.
+    email: Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
+    password: Annotated[str, Field(min_length=1)]
 
 
 class User(BaseModel):
@@ -93,11 +83,11 @@ async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
     password_hash = await request.state["passwords"].hash(sent.password)
     row = await request.state["database"].one(SQL.create_user, uuid.uuid4(), sent.email, password_hash)
-    return _account(request, User(id=row["id"], email=row["email"]), 201)
+    return _account(request, row, 201)
 
 
 async def log_in(request: Request[State]) -> Response:
-    sent = await body.read(request, LogIn)
+    sent = await body.read(request, LogIn, "Email and password required")
     state = request.state
     address = request.client.host if request.client else "unknown"
     try:
@@ -111,9 +101,10 @@ async def log_in(request: Request[State]) -> Response:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
     await state["attempts"].clear(email, address)
-    return _account(request, User(id=row["id"], email=row["email"]), 200)
+    return _account(request, row, 200)
 
 
-def _account(request: Request[State], user: User, status: int) -> Response:
+def _account(request: Request[State], row: Any, status: int) -> Response:
+    user = User(id=row["id"], email=row["email"])
     account = Account(token=request.state["tokens"].issue(user.id, user.email), user=user)
     return Response(account.model_dump_json(), status, media_type="application/json")

@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
-from service import body
 from tests.answers import assert_error
 from tests.api import Api, serve, settings
 
@@ -53,25 +51,6 @@ async def test_one_mib_is_taken_and_one_byte_more_is_413(api: Api) -> None:
 async def test_a_content_length_beyond_all_bounds_is_413(api: Api) -> None:
     headers = {"Content-Length": "9" * 30}
     assert_error(await api.request("POST", "/api/tasks", api.user(), headers=headers, content=b"{}"), 413)
-
-
-async def test_a_body_that_stops_coming_is_408(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "READ_SECONDS", 0.1)
-
-    async def stops() -> AsyncIterator[bytes]:
-        yield b'{"title": '
-        await asyncio.sleep(0.5)
-        yield b'"x"}'
-
-    async def slow(milliseconds: float) -> httpx.Response:
-        await asyncio.sleep(milliseconds / 1000)
-        return await api.request("POST", "/api/tasks", user, content=stops())
-
-    user = api.user()
-    answers = await asyncio.gather(*(slow(number * 1.37) for number in range(200)), return_exceptions=True)
-    for answer in answers:
-        assert isinstance(answer, httpx.Response), repr(answer)
-        assert_error(answer, 408)
 
 
 async def test_too_many_failed_log_ins_are_429(database_url: str) -> None:
