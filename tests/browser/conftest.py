@@ -1,0 +1,41 @@
+"""One browser for all of these tests, the frontend's origin, and the service that allows it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.browser.driver import Browser, Page, chromium
+from tests.browser.frontend import Frontend, origin
+from tests.databases import Template
+from tests.live import Live, start
+
+FAILURES = 2  # log-ins that may fail, so that few are needed
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def frontend_origin() -> Iterator[str]:
+    with origin(3000) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def service(template: Template, live_database: str, frontend_origin: str) -> Iterator[Live]:
+    limits = {"FRONTEND_URL": frontend_origin, "LOGIN_FAILURE_LIMIT": str(FAILURES)}
+    with start(template.service_url(live_database), **limits) as live:
+        yield live
+
+
+@pytest.fixture
+def visit(browser: Browser, frontend_origin: str, service: Live) -> Callable[..., Frontend]:
+    """Opens the frontend's page in a new tab."""
+
+    def visit(where: str = frontend_origin, api: str = service.url) -> Frontend:
+        return Frontend(Page(browser, f"{where}/page.html"), api)
+
+    return visit
