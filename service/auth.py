@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from service.errors import unauthorized
 
@@ -14,6 +15,8 @@ CLOCK_SKEW_SECONDS = 15
 CACHE_SIZE = 10_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 """A UUID in its usual spelling; uuid.UUID() takes braces and "urn:" too, and takes its time."""
+# `iat` is checked below, with room for the clocks; `aud` is not: the frontend may name itself.
+CHECKS: Options = {"require": ["exp"], "verify_iat": False, "verify_aud": False, "enforce_minimum_key_length": True}
 
 
 class Tokens:
@@ -22,19 +25,13 @@ class Tokens:
 
     def __init__(self, secret: str, hours: float) -> None:
         self._secret = secret
-        self._seconds = hours * 3600
+        self._seconds = max(1, int(hours * 3600))
         self._verified: dict[bytes, tuple[float, str]] = {}
 
     def issue(self, user_id: uuid.UUID, email: str) -> str:
-        now = int(time.time())
+        user, now = str(user_id), int(time.time())
         # `sub` for those who expect the standard's name, `user_id` because the frontend reads it.
-        claims = {
-            "user_id": str(user_id),
-            "sub": str(user_id),
-            "email": email,
-            "iat": now,
-            "exp": now + max(1, int(self._seconds)),
-        }
+        claims = {"user_id": user, "sub": user, "email": email, "iat": now, "exp": now + self._seconds}
         return jwt.encode(claims, self._secret, "HS256")
 
     def user(self, authorization: bytes) -> str:
@@ -54,17 +51,7 @@ class Tokens:
             raise unauthorized()
         try:
             # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
-            claims = jwt.decode(
-                token.strip(b" "),
-                self._secret,
-                algorithms=["HS256"],
-                options={
-                    "require": ["exp"],
-                    "enforce_minimum_key_length": True,
-                    "verify_iat": False,  # below, with room for the clocks
-                    "verify_aud": False,  # the frontend may name itself; whoever has the secret is trusted
-                },
-            )
+            claims = jwt.decode(token.strip(b" "), self._secret, ["HS256"], CHECKS)
             return _expiry(claims), _user(claims)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise unauthorized() from None
