@@ -153,7 +153,7 @@ class Load:
 
 @asynccontextmanager
 async def load(url: str, owner: psycopg.Connection, connections: int = CONNECTIONS) -> AsyncIterator[Load]:
-    """Works until the block ends; then the database has been compared with the answers."""
+    """Works until the block ends; compare and report are for afterwards."""
     async with httpx.AsyncClient() as client:
         api = Api(client, owner)
         load = Load(url, [api.user() for _ in range(connections)])
@@ -163,4 +163,3 @@ async def load(url: str, owner: psycopg.Connection, connections: int = CONNECTIO
     finally:
         load.stopping = True
         await asyncio.gather(*workers)
-    load.compare(owner)

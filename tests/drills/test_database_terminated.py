@@ -26,6 +26,7 @@ async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner:
                 assert row
                 ended += row[0]
             await asyncio.sleep(1)
+        running.compare(owner)
         statuses = running.report(f"{ended} connections terminated")
         log = served.log.read_text()
     lost = log.count("connection lost under")

@@ -1,0 +1,45 @@
+"""PostgreSQL is stopped at once for five seconds, under load."""
+
+import asyncio
+import time
+
+import httpx
+import psycopg
+import pytest
+
+from tests.api import Api
+from tests.drills.load import load
+from tests.drills.outages import outages
+from tests.served import serve
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_stopped_at_once_for_five_seconds() -> None:
+    with outages() as server, serve(server.url, LOGIN_FAILURE_LIMIT="0") as served:
+        with psycopg.connect(server.url, autocommit=True) as owner:
+            async with load(served.url, owner) as running:
+                await asyncio.sleep(3)
+                await asyncio.to_thread(server.stop_at_once)
+                stopped = time.monotonic()
+                await asyncio.sleep(5)
+                await asyncio.to_thread(server.start)
+                took = server.accepts_since - stopped
+                await asyncio.sleep(max(0, 2 - (time.monotonic() - server.accepts_since)))
+                async with httpx.AsyncClient(base_url=served.url) as client:
+                    user = running.users[0]
+                    api = Api(client)
+                    began = time.monotonic()
+                    after = [(await api.list_tasks(user)).status_code for _ in range(100)]
+                await asyncio.sleep(2)
+        with psycopg.connect(server.url, autocommit=True) as owner:
+            running.compare(owner)
+    statuses = running.report(f"PostgreSQL away for {took:.1f} s")
+    late = [answer for answer in running.answers if answer.began > began and answer.status == 503]
+    last = max((answer.began for answer in running.answers if answer.status == 503), default=0) - server.accepts_since
+    print(f"  100 requests afterwards: {after.count(200)} answered 200; the last 503 was asked for {last:+.2f} s after")
+    assert after == [200] * 100
+    assert not late
+    assert statuses[503]
+    assert not running.faults
+    assert max(answer.seconds for answer in running.answers if "auth" not in answer.path) < 6

@@ -1,0 +1,81 @@
+"""A thousand connections at once on a pool of ten."""
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+
+import httpx
+import psycopg
+import pytest
+
+from service.database import REQUEST_SECONDS
+from tests.api import ORIGIN, Api, User
+from tests.served import Served, serve
+
+pytestmark = pytest.mark.anyio
+
+CONNECTIONS, ROUNDS = 1000, 5
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def request(user: User) -> bytes:
+    head = f"GET /api/tasks HTTP/1.1\r\nHost: api\r\nOrigin: {ORIGIN}\r\nAuthorization: Bearer {user.token}\r\n\r\n"
+    return head.encode()
+
+
+async def ask(streams: Streams, user: User) -> tuple[int, float]:
+    """The status, and the seconds that it took."""
+    reader, writer = streams
+    began = time.monotonic()
+    writer.write(request(user))
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+    assert body.startswith(b'{"tasks":[{' if b" 200 " in head else b'{"error":')
+    assert b"access-control-allow-origin" in head
+    return int(head.split()[1]), time.monotonic() - began
+
+
+async def connect(served: Served, count: int) -> list[Streams]:
+    return [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(count)]
+
+
+async def median_latency(served: Served, user: User) -> float:
+    """Of requests one after the other; the best of five runs, for the machine has other things to do."""
+    (streams,) = await connect(served, 1)
+    runs = [[(await ask(streams, user))[1] for _ in range(300)] for _ in range(5)]
+    streams[1].close()
+    return min(statistics.median(run) for run in runs)
+
+
+async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
+    with serve(database_url) as served:
+        async with httpx.AsyncClient(base_url=served.url) as client:
+            api = Api(client, owner)
+            user = api.user()
+            for _ in range(20):
+                await api.task(user)
+        await median_latency(served, user)
+        before, memory = await median_latency(served, user), served.memory()
+        everybody = await connect(served, CONNECTIONS)
+        answers: list[tuple[int, float]] = []
+        most = memory
+        began = time.monotonic()
+        for _ in range(ROUNDS):
+            answers += await asyncio.gather(*(ask(streams, user) for streams in everybody))
+            most = max(most, served.memory())
+        took = time.monotonic() - began
+        for _, writer in everybody:
+            writer.close()
+        await asyncio.sleep(1)
+        after = await median_latency(served, user)
+    statuses = Counter(status for status, _ in answers)
+    slowest = max(seconds for _, seconds in answers)
+    print(f"\n{CONNECTIONS:,} connections, {ROUNDS} requests each, all at once: {took:.1f} s, {dict(statuses)},")
+    print(f"  slowest {slowest:.2f} s; memory {memory / 1e6:.1f} MB before, {most / 1e6:.1f} MB at most;")
+    print(f"  median latency of one connection {before * 1000:.2f} ms before, {after * 1000:.2f} ms after")
+    assert set(statuses) <= {200, 503}
+    assert statuses[200]
+    assert slowest < REQUEST_SECONDS + 1
+    assert most < 2 * memory
+    assert after < 1.2 * before
