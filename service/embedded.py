@@ -9,7 +9,6 @@ import os
 import pwd
 import re
 import secrets
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-SOCKET = ".s.PGSQL.5432"  # there is no TCP port, but the socket is named after one
-LONGEST_SOCKET = 103  # bytes of its path: macOS's limit, Linux allows 107
 ACCEPTING, REJECTING = 0, 1  # exit statuses of pg_isready; 2 is "nobody there"
+PORT = "5432"  # there is no TCP port, but the socket is named after one
 
 
 class EmbeddedError(Exception):
@@ -36,7 +34,7 @@ class Embedded:
         self.data = data_dir.resolve() / "postgres" / "data"
         self._say = say
         self.url = self.secret = ""  # of the database and for BETTER_AUTH_SECRET, once started
-        self._socket_dir: Path | None = None
+        self._link: tempfile.TemporaryDirectory[str] | None = None
         self._lock: IO[str] | None = None
 
     def start(self) -> None:
@@ -45,37 +43,40 @@ class Embedded:
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
+            self.secret = self._read_secret()
             self.data.parent.mkdir(mode=0o700, exist_ok=True)
             if not self.data.exists():
                 self._create()
-            if not self._adopt():
+            # The server's socket is in its data. Clients take a link to it: the path of a socket must be short (macOS:
+            # 103 bytes), and a comma in it would separate hosts.
+            self._link = tempfile.TemporaryDirectory(prefix="postgres-")
+            self._socket_dir = Path(self._link.name) / "db"
+            self._socket_dir.symlink_to(self.data)
+            while (state := self._state()) == REJECTING:
+                time.sleep(0.1)  # recovering or stopping, which both end
+            if state != ACCEPTING:
                 self._launch()
-            self.secret = self._read_secret()
         except OSError as error:
-            raise EmbeddedError(
-                f"DATA_DIR={self.data_dir} cannot be used: {error.strerror}, {error.filename}."
-            ) from error
-        self.url = f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}&port=5432"
+            reason = f"{error.strerror}, {error.filename}"
+            raise EmbeddedError(f"DATA_DIR={self.data_dir} cannot be used: {reason}.") from error
+        self.url = f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}&port={PORT}"
 
     def stop(self) -> None:
         """Safe at any time: twice, and after a start that failed."""
-        if self._socket_dir:
+        if self._link:
             # Asked first: after a crash, the pid that pg_ctl would signal may be another program's.
             if self._state() in (ACCEPTING, REJECTING) and self._pg_ctl("stop", "-m", "fast", "-t", "20").returncode:
                 self._pg_ctl("stop", "-m", "immediate")
-            if self._socket_dir != self.data:
-                shutil.rmtree(self._socket_dir, ignore_errors=True)
+            self._link.cleanup()
         if self._lock:
             self._lock.close()
-        self._socket_dir = self._lock = None
+        self._link = self._lock = None
 
     def _read_secret(self) -> str:
         path = self.data_dir / "secret"
-        if not path.exists():
-            descriptor, new = tempfile.mkstemp(dir=self.data_dir)  # readable by its owner only
-            with open(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-            Path(new).rename(path)
+        path.touch(mode=0o600)
+        if not path.stat().st_size:
+            path.write_text(secrets.token_urlsafe(48))
         return path.read_text()
 
     def _take_lock(self) -> None:
@@ -101,40 +102,21 @@ class Embedded:
             raise EmbeddedError(f"The development database could not be made: {_reason(done.stderr)}")
         new.rename(self.data)
 
-    def _adopt(self) -> bool:
-        """Whether a server that a killed run left behind still answers."""
-        pid_file = self.data / "postmaster.pid"
-        if not pid_file.exists():
-            return False
-        lines = os.fsdecode(pid_file.read_bytes()).splitlines()
-        if len(lines) > 4 and Path(lines[1]) == self.data:
-            self._socket_dir = self.data / lines[4]
-            deadline = time.monotonic() + 60
-            while (state := self._state()) == REJECTING and time.monotonic() < deadline:  # recovering or stopping
-                time.sleep(0.1)
-            if state == ACCEPTING:
-                return True
+    def _launch(self) -> None:
         # After a crash the pid may be another program's by now, and PostgreSQL would not start while that one lives.
         # With a pid that no process has, its other guard decides: the shared memory that the file names further down.
-        pid_file.write_bytes(os.fsencode("\n".join(["2147483647", *lines[1:], ""])))
-        (self.data / f"{SOCKET}.lock").unlink(missing_ok=True)
-        return False
-
-    def _launch(self) -> None:
-        path = os.fsencode(self.data / SOCKET)
-        short = len(path) <= LONGEST_SOCKET and b"," not in path  # a comma separates hosts in a DATABASE_URL
-        self._socket_dir = self.data if short else Path(tempfile.mkdtemp(prefix="postgres-"))
+        if (pid_file := self.data / "postmaster.pid").exists():
+            pid_file.write_bytes(b"\n".join([b"2147483647", *pid_file.read_bytes().splitlines()[1:], b""]))
+        (self.data / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
         log = self.data / "server.log"
         log.unlink(missing_ok=True)
-        folder = "." if short else shlex.quote(str(self._socket_dir))
-        options = f"-k {folder} -p 5432 -h '' -c timezone=UTC -c log_timezone=UTC"
-        done = self._pg_ctl("start", "-l", log.name, "-o", options)
+        done = self._pg_ctl("start", "-l", log.name, "-o", f"-k . -p {PORT} -h '' -c timezone=UTC -c log_timezone=UTC")
         if done.returncode:
             reason = _reason(log.read_text(errors="replace") if log.exists() else done.stderr)
             raise EmbeddedError(f"The database in DATA_DIR={self.data_dir} did not start: {reason}")
 
     def _state(self) -> int:
-        return self._run(self.data, "pg_isready", "-q", "-h", str(self._socket_dir), "-p", "5432").returncode
+        return self._run(self.data, "pg_isready", "-q", "-h", str(self._socket_dir), "-p", PORT).returncode
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._run(self.data, "pg_ctl", "-w", "-D", ".", *arguments)
