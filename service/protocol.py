@@ -6,6 +6,7 @@ half of a worker's time on the list of 20 before this file, a third less with it
 
 import asyncio
 import secrets
+import select
 from collections import deque
 from typing import Any
 
@@ -15,6 +16,8 @@ ARRIVAL_SECONDS = 20.0
 """From a request's first byte to its last, or from the connection to the first byte; then the connection is closed."""
 LARGEST_OVERHEAD_BYTES = 256 * 1024
 """What may arrive of a request besides its body: head, sizes of chunks, trailers."""
+LINGER_SECONDS = 1.0
+"""How long an idle connection is kept for one more request when the service stops."""
 REFUSAL_BODY = b'{"error": "The request is not HTTP as it should be"}'
 REFUSAL = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\nvary: Origin\r\n"
@@ -24,6 +27,8 @@ REFUSAL = (
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    _stopping = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -57,8 +62,8 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         # Trailers are no headers: what a proxy took care of above must not come again below.
         self.headers = deque(maxlen=0)  # type: ignore[assignment]
-        if self.parser.should_upgrade():
-            # Refused, but the parser reads no further.
+        # An upgrade is refused, but the parser reads no further.
+        if self._stopping or self.parser.should_upgrade():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -86,6 +91,23 @@ class Protocol(HttpToolsProtocol):
             return False
         cycle.keep_alive = False
         return True
+
+    def shutdown(self) -> None:
+        """Closes an idle connection, too, but not at once: a request may be on its way."""
+        self._stopping = True
+        if self.cycle is None or self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self.timeout_keep_alive_handler)
+        else:
+            self.cycle.keep_alive = False
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, unless there is a request that is not read yet."""
+        if not self.transport.is_closing():
+            poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+            if not poll.poll(0):
+                self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = OneWriteCycle

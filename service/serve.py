@@ -1,9 +1,11 @@
 """uvicorn as this service runs it: one listening socket, one worker or several, and a word when it answers."""
 
+import asyncio
 import contextlib
 import errno
+import functools
 import http.client
-import multiprocessing
+import multiprocessing.connection
 import os
 import secrets
 import signal
@@ -11,15 +13,13 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
 from typing import NoReturn
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from service import log
-from service.app import create_app
 from service.config import Settings, SettingsError
 from service.protocol import Protocol
 
@@ -30,22 +30,44 @@ def listening_socket(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-        sock.listen(2048)
         return sock
     except (OSError, UnicodeError) as error:
         sock.close()
         code = getattr(error, "errno", None)
     if code == errno.EADDRINUSE:
-        raise SettingsError(f"PORT={port} is taken on {host}: choose another, for example PORT={port % 65535 + 1}.")
+        raise _taken(host, port)
     if code == errno.EACCES:
         raise SettingsError(f"PORT={port} is for root only: choose one above 1023, for example PORT=8000.")
     raise SettingsError(f"HOST={host} is no address of this machine: 127.0.0.1 is one, and 0.0.0.0 means all of them.")
 
 
+def _taken(host: str, port: int) -> SettingsError:
+    return SettingsError(f"PORT={port} is taken on {host}: choose another, for example PORT={port % 65535 + 1}.")
+
+
+class Server(uvicorn.Server):
+    """One worker."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's, which alone would reset those who wait in the listening socket's queue."""
+        waiting = []
+        for sock in sockets or ():
+            with contextlib.suppress(OSError):  # the queue is empty
+                while True:
+                    waiting.append(sock.accept()[0])
+        for server in self.servers:
+            server.close()
+        new = functools.partial(Protocol, self.config, self.server_state, self.lifespan.state)
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(new, connection)
+        await asyncio.sleep(0)  # what was accepted last becomes a connection
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -> NoReturn:
     """Ends by KeyboardInterrupt on a signal, by SystemExit where the service cannot start."""
     config = uvicorn.Config(
-        "service.serve:create_worker",
+        "service.app:create_app",
         factory=True,
         loop="uvloop",
         http=Protocol,
@@ -58,23 +80,51 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=75,  # longer than proxies keep idle connections: else they send requests into closed ones
         timeout_graceful_shutdown=15,
-        timeout_worker_healthcheck=30,
         log_config=log.config(settings.log_level),
         log_level=settings.log_level,
-        workers=settings.workers,
     )
     with _metrics(settings.metrics_port):
+        # Not before there is somebody to accept: until then a proxy turns to another instance.
+        try:
+            sock.listen(2048)
+        except OSError:
+            raise _taken(*sock.getsockname()[:2]) from None
         threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
         if settings.workers == 1:
-            uvicorn.Server(config).run(sockets=[sock])
+            Server(config).run([sock])
         else:
-            on_hangup = signal.getsignal(signal.SIGHUP)
-            supervisor = Multiprocess(config, sockets=[sock])
-            signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would go on without the terminal, with new workers
-            supervisor.run()
-            if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-                raise SystemExit(STARTUP_FAILURE)
+            _supervise(config, sock, settings.workers)
     raise KeyboardInterrupt
+
+
+def _supervise(config: uvicorn.Config, sock: socket.socket, count: int) -> None:
+    """Keeps so many workers running until a signal; raises SystemExit where one cannot start."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    workers: list[SpawnProcess] = []
+    while not stopping.is_set() and all(worker.exitcode != STARTUP_FAILURE for worker in workers):
+        workers = [worker for worker in workers if worker.exitcode is None]
+        while len(workers) < count:
+            workers.append(multiprocessing.get_context("spawn").Process(target=_work, args=(config, sock)))
+            workers[-1].start()
+        multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.2)
+    # First, or those who connect after the workers have stopped would wait for nobody.
+    sock.close()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    if not stopping.is_set():
+        raise SystemExit(STARTUP_FAILURE)
+
+
+def _work(config: uvicorn.Config, sock: socket.socket) -> None:
+    """A process that ends with its parent: an orphan would keep the port."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    config.configure_logging()
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run([sock])
 
 
 @contextlib.contextmanager
@@ -92,12 +142,6 @@ def _metrics(port: int) -> Iterator[None]:
         except OSError as error:
             raise SettingsError(f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}.") from None
         yield
-
-
-def create_worker() -> ASGIApp:
-    """create_app, in a process that ends with its parent: an orphan would keep the port."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    return create_app()
 
 
 def _end_with_parent() -> None:

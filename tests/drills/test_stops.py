@@ -1,0 +1,109 @@
+"""SIGTERM under load: whoever has sent a request gets its answer, and nothing of the service is left."""
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+
+from tests.api import PASSWORD, Api, User
+from tests.databases import Template
+from tests.drills.load import CONNECTIONS
+from tests.served import serve
+
+pytestmark = pytest.mark.anyio
+
+LOAD_SECONDS = 2
+
+
+@dataclass
+class Clients:
+    """They count a request as soon as it is sent on a connection that was made; half of them make one for each."""
+
+    port: int
+    user: User
+    statuses: Counter[int] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Until nobody takes a connection any more."""
+        await asyncio.gather(*(self._work(number) for number in range(CONNECTIONS)))
+
+    async def _work(self, number: int) -> None:
+        request = self._request(number)
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionError:
+                return
+            last = False
+            while not last:
+                began = time.monotonic()
+                try:
+                    writer.write(request)
+                    last = await self._answer(reader) or number % 2 == 1
+                except (OSError, asyncio.IncompleteReadError) as error:
+                    self.lost.append(f"client {number} after {time.monotonic() - began:.3f} s: {error!r}")
+                    last = True
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bool:
+        """Whether it is the connection's last."""
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
+        self.statuses[int(head[9:12])] += 1
+        return b"connection: close" in head
+
+    def _request(self, number: int) -> bytes:
+        """One in eight logs in, which takes a quarter of a second; of the others, half write."""
+        token = f"Authorization: Bearer {self.user.token}"
+        method, path, token, body = {
+            0: ("POST", "/api/auth/login", "X: y", json.dumps({"email": "eve@example.com", "password": PASSWORD})),
+            1: ("POST", "/api/tasks", token, '{"title": "Buy milk"}'),
+            2: ("POST", "/api/tasks", token, '{"title": "Buy milk"}'),
+        }.get(number % 8, ("GET", "/api/tasks?of=nobody", token, ""))
+        head = [f"{method} {path} HTTP/1.1", "Host: todo.example.com", token, f"Content-Length: {len(body)}"]
+        return "\r\n".join([*head, "", body]).encode()
+
+
+async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still there after a second, which Python's own helper of spawned processes may take."""
+    for _ in range(10):
+        processes = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        if processes:
+            await asyncio.sleep(0.1)
+    return processes
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sigterm_under_load(template: Template, workers: str) -> None:
+    with (
+        template.copy() as name,
+        serve(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as served,
+        psycopg.connect(template.owner_url(name), autocommit=True) as owner,
+    ):
+        async with httpx.AsyncClient() as client:
+            clients = Clients(served.port, Api(client, owner).user())
+        load = asyncio.create_task(clients.run())
+        await asyncio.sleep(LOAD_SECONDS)
+        process = psutil.Process(served.pid)
+        workers_of_it = process.children(recursive=True)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        status = await asyncio.to_thread(process.wait, 30)
+        seconds = time.monotonic() - began
+        await load
+        row = owner.execute("select count(*) from tasks").fetchone()
+        print(f"\nSIGTERM, {workers} workers: status {status} after {seconds:.1f} s, {clients.statuses} answered,")
+        print(f"  {len(clients.lost)} lost {clients.lost[:3]}")
+        assert (status, clients.lost) == (0, [])
+        assert seconds < 20
+        assert not await left(workers_of_it)
+        assert set(clients.statuses) <= {200, 201, 401, 503}  # where too many log in
+        assert row == (clients.statuses[201],)
