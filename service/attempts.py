@@ -36,6 +36,11 @@ class Attempts:
             message = f"Too many attempts, try again in {seconds} seconds"
             raise ApiError(429, message, {"Retry-After": str(seconds)})
 
+    async def take_back(self, email: str, address: str) -> None:
+        """Uncounts an attempt whose password was never looked at, because too many others waited."""
+        if self._limit:
+            await self._database.one(SQL.take_back_attempt, _keys(email, address)[0])
+
     async def clear(self, email: str, address: str) -> None:
         """Forgets the account's failures from this address after a success."""
         if self._limit:

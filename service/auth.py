@@ -1,5 +1,6 @@
 """Who is asking: tokens (HS256, the secret shared with the frontend) and the user that a request acts for."""
 
+import math
 import re
 import time
 import uuid
@@ -61,7 +62,7 @@ def _expiry(claims: dict[str, Any]) -> float:
     """`exp` as a number; raises ValueError where a time claim is of another type or `iat` lies in the future."""
     for name in ("exp", "iat", "nbf"):
         # bool is an int to Python, and PyJWT takes the string "99999999999" for a time.
-        if name in claims and type(claims[name]) not in (int, float):
+        if name in claims and not (type(claims[name]) in (int, float) and math.isfinite(claims[name])):
             raise ValueError(name)
     if claims.get("iat", 0) > time.time() + CLOCK_SKEW_SECONDS:
         raise ValueError("iat")

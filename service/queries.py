@@ -61,6 +61,7 @@ class Sql(NamedTuple):
     create_user: Query
     find_user: Query
     count_attempt: Query
+    take_back_attempt: Query
     clear_attempts: Query
     list_tasks: Query
     get_task: Query

@@ -91,13 +91,18 @@ async def log_in(request: Request[State]) -> Response:
     state = request.state
     address = request.client.host if request.client else "unknown"
     try:
-        email = normalise_email(sent.email[:LONGEST_EMAIL])
+        email = normalise_email(sent.email) if len(sent.email) <= LONGEST_EMAIL else ""
     except EmailNotValidError:
         # Nobody's address, but asked for all the same: the work must not tell.
         email = ""
     await state["attempts"].count(email, address)
     row = await state["database"].one(SQL.find_user, email)
-    if not await state["passwords"].matches(sent.password, row and row["password_hash"]):
+    try:
+        matched = await state["passwords"].matches(sent.password, row and row["password_hash"])
+    except ApiError:
+        await state["attempts"].take_back(email, address)
+        raise
+    if not matched:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
     await state["attempts"].clear(email, address)
