@@ -15,7 +15,7 @@ JsonSchema = dict[str, Any]
 WORDS: JsonSchema = tomllib.loads(Path(__file__).with_name("openapi.toml").read_text("utf-8"))
 SENT = (SignUp, LogIn, CreateTask, UpdateTask)
 ANSWERED = (Account, TaskAnswer, TaskList, Error)
-OF_EVERY_BODY = {"413": ["The request body must not exceed 1 MiB"]}
+OF_EVERY_BODY = {"408": ["The request body did not arrive in time"], "413": ["The request body must not exceed 1 MiB"]}
 
 
 def document() -> JsonSchema:
@@ -24,22 +24,9 @@ def document() -> JsonSchema:
         method, path = operation["call"].split()
         item = paths.setdefault(path, {})
         if path.endswith("{id}"):
-            item["parameters"] = [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-            ]
+            item["parameters"] = [WORDS["id"]]
         item[method.lower()] = _operation(path, operation)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Todo API", "version": "1.0.0", "description": WORDS["description"].strip()},
-        # Relative to this document, so that it holds behind a proxy's prefix too.
-        "servers": [{"url": ".", "description": "this service"}],
-        "paths": paths,
-        "components": {
-            "schemas": _schemas(),
-            "headers": WORDS["headers"],
-            "securitySchemes": {"bearerJWT": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-        },
-    }
+    return {**WORDS["document"], "paths": paths, "components": {**WORDS["components"], "schemas": _schemas()}}
 
 
 def _operation(path: str, words: JsonSchema) -> JsonSchema:
