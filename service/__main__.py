@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import signal
 import sys
-from types import FrameType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -18,7 +17,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
-        signal.signal(signal.SIGHUP, _hang_up)
+        # The terminal was closed: as on SIGTERM, whoever handles that.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         from service import commands  # not above: Ctrl-C must be quiet during this second, too
 
@@ -29,15 +29,10 @@ def main() -> int:
         return 0 if command == "run" else 130
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(*_: object) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # nothing may interrupt what is done on the way out
     raise KeyboardInterrupt
-
-
-def _hang_up(_number: int, _frame: FrameType | None) -> None:
-    """The terminal was closed: as on SIGTERM, whoever handles that."""
-    signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from service import migrations
 from service.config import Settings, SettingsError, connection, load_settings
@@ -19,47 +21,36 @@ from service.serve import listening_socket, serve
 def do(command: str) -> int:
     """Returns the exit status of the process; what a person can mend is one sentence on stderr."""
     try:
-        return {"run": run, "migrate": migrate, "rollback": rollback}[command](load_settings())
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except (EmbeddedError, migrations.MigrationError, SchemaBehindError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-
-
-def run(settings: Settings) -> int:
-    with listening_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
-        if settings.database_url is None:
-            database = stack.enter_context(_embedded(settings))
-            for name in migrations.migrate(database.url):
-                _say(f"{name} applied")
-            # Where create_app reads its settings, in other processes too.
-            os.environ["DATABASE_URL"] = database.url
-            if settings.better_auth_secret is None:
-                os.environ["BETTER_AUTH_SECRET"] = database.secret
+        settings = load_settings()
+        if command == "migrate":
+            change(settings, migrations.migrate, "applied", "The database's schema is up to date: nothing to do.")
+        elif command == "rollback":
+            change(settings, migrations.rollback, "taken back", "The database has no migration to take back.")
         else:
-            url, _ = connection(settings)
+            run(settings)
+    except (SettingsError, EmbeddedError, migrations.MigrationError, SchemaBehindError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, SettingsError) else 1
+    return 0
+
+
+def run(settings: Settings) -> None:
+    with (
+        listening_socket(settings.host, settings.port) as sock,
+        _database(settings, settings.database_url) as url,
+    ):
+        if settings.database_url is None:
+            for name in migrations.migrate(url):
+                _say(f"{name} applied")
+        else:
+            connection(settings)
             asyncio.run(_refuse_old_schema(url))
-        return serve(settings, sock, _say)
+        serve(settings, sock, _say)
 
 
-def migrate(settings: Settings) -> int:
-    with _database_to_migrate(settings) as url:
-        for name in (names := migrations.migrate(url)):
-            _say(f"{name} applied")
-        if not names:
-            _say("The database's schema is up to date: nothing to do.")
-    return 0
-
-
-def rollback(settings: Settings) -> int:
-    with _database_to_migrate(settings) as url:
-        for name in (names := migrations.rollback(url)):
-            _say(f"{name} taken back")
-        if not names:
-            _say("The database has no migration to take back: nothing to do.")
-    return 0
+def change(settings: Settings, how: Callable[[str], list[str]], done: str, otherwise: str) -> None:
+    with _database(settings, settings.migration_database_url or settings.database_url) as url:
+        _say("\n".join(f"{name} {done}" for name in how(url)) or otherwise)
 
 
 async def _refuse_old_schema(url: str) -> None:
@@ -71,24 +62,23 @@ async def _refuse_old_schema(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _database_to_migrate(settings: Settings) -> Iterator[str]:
-    if url := settings.migration_database_url or settings.database_url:
-        yield url.get_secret_value()
-    else:
-        with _embedded(settings) as database:
-            yield database.url
-
-
-@contextlib.contextmanager
-def _embedded(settings: Settings) -> Iterator[Embedded]:
-    database = Embedded(Path(settings.data_dir), _say)
+def _database(settings: Settings, named: SecretStr | None) -> Iterator[str]:
+    """The URL of the database that is named; without a name, of the development database, which runs meanwhile."""
+    if named:
+        yield named.get_secret_value()
+        return
+    embedded = Embedded(Path(settings.data_dir), _say)
     try:
         with _signals_wait():
-            database.start()
-        yield database
+            embedded.start()
+        # Where create_app reads its settings, in other processes too.
+        os.environ["DATABASE_URL"] = embedded.url
+        if settings.better_auth_secret is None:
+            os.environ["BETTER_AUTH_SECRET"] = embedded.secret
+        yield embedded.url
     finally:
         with _signals_wait():
-            database.stop()
+            embedded.stop()
 
 
 @contextlib.contextmanager
