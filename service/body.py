@@ -41,6 +41,8 @@ async def _receive(request: Request[Any]) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
+            if message.get("late"):  # says our own protocol
+                raise ApiError(408, "The request body did not arrive in time", {"Connection": "close"})
             raise ClientDisconnect
         body += message["body"]
         if len(body) > LARGEST_BYTES:

@@ -16,6 +16,8 @@ ARRIVAL_SECONDS = 20.0
 """From a request's first byte to its last, or from the connection to the first byte; then the connection is closed."""
 LARGEST_OVERHEAD_BYTES = 256 * 1024
 """What may arrive of a request besides its body: head, sizes of chunks, trailers."""
+LONGEST_PIPELINE = 100
+"""Requests that wait for the answer to the one before; each takes memory, and no client in use sends any."""
 LINGER_SECONDS = 1.0
 """How long an idle connection is kept for one more request when the service stops."""
 REFUSAL_BODY = b'{"error": "The request is not HTTP as it should be"}'
@@ -54,6 +56,8 @@ class Protocol(HttpToolsProtocol):
         return self._answer_and_close()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= LONGEST_PIPELINE:
+            raise ValueError  # which the parser takes for bad HTTP
         super().on_message_begin()
         self._waits_since = self.loop.time()
         self._overhead = 0
@@ -121,7 +125,10 @@ class Protocol(HttpToolsProtocol):
         if self._waits_since is not None:
             delay += self._waits_since - self.loop.time()
             if delay <= 0:
-                self.transport.close()
+                if isinstance(self.cycle, OneWriteCycle) and self.cycle.give_up_body():
+                    self._watch = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+                else:
+                    self.transport.close()
                 return
         self._watch = self.loop.call_later(delay, self._close_if_slow)
 
@@ -130,6 +137,17 @@ class OneWriteCycle(RequestResponseCycle):
     """One request and its answer. A start is held until the body comes; streams and the rest are uvicorn's business."""
 
     held: Any = None
+    late = False
+
+    def give_up_body(self) -> bool:
+        """Tells a handler that waits for the body that it has waited long enough; False where none waits."""
+        self.late = self.more_body and not self.response_started
+        self.message_event.set()
+        return self.late
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        return {"type": "http.disconnect", "late": True} if self.late else message
 
     async def send(self, message: Any) -> None:
         start = self.held

@@ -18,7 +18,7 @@ from tests.answers import DOCUMENT
 from tests.live import PROJECT
 
 # What goes without saying in openapi.toml and specs/api.md.
-EVERYWHERE = {"413", "500"}
+EVERYWHERE = {"408", "413", "500"}
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:

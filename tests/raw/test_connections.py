@@ -108,9 +108,9 @@ def test_whoever_is_slow_is_cut_off(served: Served, user: str) -> None:
     cases = {
         "says nothing": (b"", b"", 20, ""),
         "a head": (b"GET /livez HTTP/1.1\r\nX-A: ", b"a", 20, ""),
-        "a body of known length": (post(user, b"Content-Length: 10000", body=b"{"), b" ", 10, "408"),
-        "a body in chunks": (post(user, CHUNKED, body=b"1\r\n{\r\n"), b"1\r\n \r\n", 10, "408"),
-        "trailers": (post(user, CHUNKED, body=b"1\r\n{\r\n0\r\nX-A: "), b"a", 10, "408"),
+        "a body of known length": (post(user, b"Content-Length: 10000", body=b"{"), b" ", 20, "408"),
+        "a body in chunks": (post(user, CHUNKED, body=b"1\r\n{\r\n"), b"1\r\n \r\n", 20, "408"),
+        "trailers": (post(user, CHUNKED, body=b"1\r\n{\r\n0\r\nX-A: "), b"a", 20, "408"),
         "a body that nobody reads": (post("stale", b"Content-Length: 10000", body=b"{"), b" ", 20, "401"),
         "empty lines behind an answer": (LIVEZ, b"\r\n", 21, "200"),
     }
