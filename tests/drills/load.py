@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 import time
 import uuid
 from collections import Counter
@@ -42,6 +43,7 @@ class Load:
 
     url: str
     users: list[User]
+    tls: ssl.SSLContext | None = None
     answers: list[Answer] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """What must not be, in words: wrong answers here, what the database lost in `compare`."""
@@ -56,6 +58,7 @@ class Load:
             timeout=30,
             limits=httpx.Limits(max_connections=1),
             trust_env=False,
+            verify=self.tls or True,
         )
         mine: dict[str, Task] = {}
         async with client:
@@ -152,11 +155,13 @@ class Load:
 
 
 @asynccontextmanager
-async def load(url: str, owner: psycopg.Connection, connections: int = CONNECTIONS) -> AsyncIterator[Load]:
+async def load(
+    url: str, owner: psycopg.Connection, connections: int = CONNECTIONS, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Load]:
     """Works until the block ends; compare and report are for afterwards."""
     async with httpx.AsyncClient() as client:
         api = Api(client, owner)
-        load = Load(url, [api.user() for _ in range(connections)])
+        load = Load(url, [api.user() for _ in range(connections)], tls)
     workers = [asyncio.create_task(load.work(user)) for user in load.users]
     try:
         yield load

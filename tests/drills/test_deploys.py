@@ -1,0 +1,94 @@
+"""Two instances behind nginx, restarted one after the other under load, by the procedure of deploy/README.md."""
+
+import asyncio
+import re
+import signal
+import time
+from contextlib import ExitStack
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+
+from tests.commands import PROJECT
+from tests.drills.load import load
+from tests.nginx import nginx
+from tests.raw.wire import LIVEZ, connect
+from tests.served import Served, serve
+from tests.tls import free_port
+
+pytestmark = pytest.mark.anyio
+
+RESTARTS = 3
+REQUESTS = 20_000
+
+
+class Instance:
+    """One that can be replaced by another on the same port."""
+
+    def __init__(self, database_url: str) -> None:
+        self.port = free_port()
+        self._database_url = database_url
+        self._stack = ExitStack()
+        self._served: Served
+
+    def start(self) -> None:
+        values = {"PORT": str(self.port), "WORKERS": "2", "TRUSTED_PROXIES": "127.0.0.1", "LOGIN_FAILURE_LIMIT": "0"}
+        self._served = self._stack.enter_context(serve(self._database_url, **values))
+        assert httpx.get(f"{self._served.url}/health").status_code == 200
+
+    def stop(self) -> None:
+        process = psutil.Process(self._served.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        self.remove()
+
+    def remove(self) -> None:
+        self._stack.close()
+
+
+async def test_restarted_one_after_the_other_under_load(database_url: str, owner: psycopg.Connection) -> None:
+    instances = [Instance(database_url), Instance(database_url)]
+    stops, starts = [], []
+    try:
+        for instance in instances:
+            instance.start()
+        with nginx(*(instance.port for instance in instances)) as proxy:
+            async with load(proxy.url, owner, tls=proxy.tls) as running:
+                for instance in instances * RESTARTS:
+                    await asyncio.sleep(2)
+                    began = time.monotonic()
+                    await asyncio.to_thread(instance.stop)
+                    stopped = time.monotonic()
+                    await asyncio.to_thread(instance.start)
+                    stops.append(stopped - began)
+                    starts.append(time.monotonic() - stopped)
+                while len(running.answers) < REQUESTS:
+                    await asyncio.sleep(0.1)
+            elsewhere = sum("," in line["upstream"] for line in proxy.requests())
+    finally:
+        for instance in instances:
+            instance.remove()
+    running.compare(owner)
+    statuses = running.report(f"{2 * RESTARTS} restarts")
+    print(f"  stopped within {max(stops):.1f} s, started within {max(starts):.1f} s,", end=" ")
+    print(f"{elsewhere} requests found an instance away and went to the other")
+    assert sum(statuses.values()) >= REQUESTS
+    assert not running.faults
+    assert set(statuses) <= {200, 201, 204}
+
+
+def test_the_service_keeps_idle_connections_longer_than_nginx(database_url: str) -> None:
+    upstream = re.search(
+        r"upstream .*?keepalive_timeout (\d+)s", (PROJECT / "deploy/nginx.conf").read_text(), re.DOTALL
+    )
+    assert upstream
+    seconds = int(upstream[1])
+    with serve(database_url) as served, connect(served.port) as connection:
+        connection.send(LIVEZ)
+        assert connection.answer(path="/livez").status_code == 200
+        time.sleep(seconds + 5)
+        connection.send(LIVEZ)
+        assert connection.answer(path="/livez").status_code == 200
+    print(f"\nA connection that was idle for {seconds + 5} s is answered; nginx keeps one for {seconds} s")

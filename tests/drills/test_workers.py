@@ -1,0 +1,71 @@
+"""A worker of two is killed under load: what it held is lost, and nothing else."""
+
+import asyncio
+import time
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+
+from tests.drills.load import load
+from tests.served import Served, serve
+
+pytestmark = pytest.mark.anyio
+
+KILLS = 3
+
+
+def workers(served: Served) -> list[psutil.Process]:
+    """Its processes except Python's own helper, and except dead ones."""
+    alive = [each for each in psutil.Process(served.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
+
+
+def connections(worker: psutil.Process, port: int) -> int:
+    """How many it has; one that waits in the socket's queue is nobody's yet."""
+    return sum(each.laddr.port == port and bool(each.raddr) for each in worker.net_connections("tcp"))
+
+
+async def kill(served: Served) -> tuple[float, int, float]:
+    """Kills the busier worker; returns when, the connections it had, and the seconds until another one serves."""
+    left, doomed = sorted(workers(served), key=lambda worker: connections(worker, served.port))
+    held = connections(doomed, served.port)
+    killed = time.monotonic()
+    doomed.kill()
+    while True:
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{served.url}/livez")).status_code == 200
+            if any(connections(new, served.port) for new in workers(served) if new not in (doomed, left)):
+                return killed, held, time.monotonic() - killed
+        assert time.monotonic() - killed < 30
+        await asyncio.sleep(0.02)
+
+
+async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) -> None:
+    kills = []
+    with serve(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as served:
+        while served.log.read_text().count("Application startup complete") < 2:
+            await asyncio.sleep(0.02)
+        async with load(served.url, owner) as running:
+            for _ in range(KILLS):
+                await asyncio.sleep(2)
+                kills.append(await kill(served))
+            await asyncio.sleep(2)
+    failed = [answer for answer in running.answers if not answer.status]
+    cut_off = [fault for fault in running.faults if "Error(" in fault]
+    running.faults = [fault for fault in running.faults if fault not in cut_off]
+    running.compare(owner)
+    statuses = running.report(f"{KILLS} workers killed")
+    back = max(seconds for _, _, seconds in kills)
+    print(f"  {len(failed)} requests cut off, the workers held {[held for _, held, _ in kills]} connections,", end=" ")
+    print(f"another worker served within {back:.1f} s")
+    assert not running.faults
+    assert set(statuses) <= {0, 200, 201, 204}
+    assert back < 5
+    for killed, held, _ in kills:
+        # It was under way, or the client had not yet heard that the connection is gone.
+        lost = [each for each in failed if each.began - 0.1 < killed < each.began + each.seconds + 0.1]
+        assert len(lost) <= held
+        failed = [each for each in failed if each not in lost]
+    assert not failed
