@@ -11,7 +11,7 @@ import pytest
 from service.database import Database
 from service.errors import ApiError
 from service.queries import Query
-from tests.drills.outages import Outages
+from tests.outages import Outages
 
 pytestmark = pytest.mark.anyio
 

@@ -12,6 +12,7 @@ import pytest
 from service.database import POOL_SIZE
 from tests.answers import assert_error
 from tests.api import PASSWORD, Api, User, serve, settings
+from tests.outages import TERMINATE
 from tests.wire import Moment, Wire, wire
 
 pytestmark = pytest.mark.anyio
@@ -175,10 +176,7 @@ async def test_all_connections_dead_at_once(api: Api, line: Wire, owner: psycopg
     user = api.user()
     if end == "announced":
         line.hides_end = True
-        owner.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
-            " and pid <> pg_backend_pid()"
-        )
+        owner.execute(TERMINATE)
         await asyncio.sleep(0.2)
         assert line.open == POOL_SIZE
     else:

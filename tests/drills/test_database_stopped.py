@@ -9,7 +9,7 @@ import pytest
 
 from tests.api import Api
 from tests.drills.load import load
-from tests.drills.outages import outages
+from tests.outages import outages
 from tests.served import serve
 
 pytestmark = pytest.mark.anyio

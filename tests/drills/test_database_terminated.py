@@ -6,14 +6,10 @@ import psycopg
 import pytest
 
 from tests.drills.load import load
+from tests.outages import TERMINATE
 from tests.served import serve
 
 pytestmark = pytest.mark.anyio
-
-TERMINATE = """
-    select count(pg_terminate_backend(pid)) from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid()
-"""
 
 
 async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner: psycopg.Connection) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from service.database import REQUEST_SECONDS
 from tests.api import ORIGIN, Api, User
+from tests.outages import TERMINATE
 from tests.served import Served, serve
 
 pytestmark = pytest.mark.anyio
@@ -40,23 +41,31 @@ async def connect(served: Served, count: int) -> list[Streams]:
     return [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(count)]
 
 
-async def median_latency(served: Served, user: User) -> float:
-    """Of requests one after the other; the best of five runs, for the machine has other things to do."""
-    (streams,) = await connect(served, 1)
-    runs = [[(await ask(streams, user))[1] for _ in range(300)] for _ in range(5)]
-    streams[1].close()
-    return min(statistics.median(run) for run in runs)
+async def median_latencies(owner: psycopg.Connection, user: User, *services: Served) -> list[float]:
+    """Of requests one after the other, the services in turn; the best of 20 runs, for the machine has more to do."""
+    # With new connections each time: how PostgreSQL's processes lie on the processors makes a quarter's difference.
+    owner.execute(TERMINATE)
+    connections = [(await connect(served, 1))[0] for served in services]
+    medians: list[list[float]] = [[] for _ in services]
+    for _ in range(20):
+        for streams, of_service in zip(connections, medians, strict=True):
+            of_service.append(statistics.median([(await ask(streams, user))[1] for _ in range(200)]))
+        await asyncio.sleep(0.1)
+    for _, writer in connections:
+        writer.close()
+    return [min(of_service) for of_service in medians]
 
 
 async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
-    with serve(database_url) as served:
+    # The other one is left in peace: while others use the machine too, its latency is what "before" was.
+    with serve(database_url) as served, serve(database_url) as other:
         async with httpx.AsyncClient(base_url=served.url) as client:
             api = Api(client, owner)
             user = api.user()
             for _ in range(20):
                 await api.task(user)
-        await median_latency(served, user)
-        before, memory = await median_latency(served, user), served.memory()
+        await median_latencies(owner, user, served, other)
+        (before, _), memory = await median_latencies(owner, user, served, other), served.memory()
         everybody = await connect(served, CONNECTIONS)
         answers: list[tuple[int, float]] = []
         most = memory
@@ -68,14 +77,15 @@ async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) 
         for _, writer in everybody:
             writer.close()
         await asyncio.sleep(1)
-        after = await median_latency(served, user)
+        after, others = await median_latencies(owner, user, served, other)
     statuses = Counter(status for status, _ in answers)
     slowest = max(seconds for _, seconds in answers)
     print(f"\n{CONNECTIONS:,} connections, {ROUNDS} requests each, all at once: {took:.1f} s, {dict(statuses)},")
     print(f"  slowest {slowest:.2f} s; memory {memory / 1e6:.1f} MB before, {most / 1e6:.1f} MB at most;")
-    print(f"  median latency of one connection {before * 1000:.2f} ms before, {after * 1000:.2f} ms after")
+    print(f"  median latency of one connection {before * 1000:.2f} ms before, {after * 1000:.2f} ms after,", end=" ")
+    print(f"{others * 1000:.2f} ms of a service left in peace")
     assert set(statuses) <= {200, 503}
     assert statuses[200]
     assert slowest < REQUEST_SECONDS + 1
     assert most < 2 * memory
-    assert after < 1.2 * before
+    assert after < 1.2 * max(before, others)

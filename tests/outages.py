@@ -11,6 +11,12 @@ from pathlib import Path
 from service.embedded import Embedded
 from service.migrations import migrate
 
+# Ends all the connections of a database, apart from the one that says so.
+TERMINATE = """
+    select count(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+"""
+
 
 class Outages:
     """`accepts_since`: when it last began to take connections, by time.monotonic()."""
