@@ -14,7 +14,7 @@ MODES = ("disable", "no-verify", "allow", "prefer", "require", "verify-ca", "ver
 SYNONYMS = dict.fromkeys(("true", "1", "on", "yes"), "require") | dict.fromkeys(("false", "0", "off", "no"), "disable")
 
 
-def mode(parameters: Mapping[str, str], hosts: list[str]) -> str:
+def mode(parameters: Mapping[str, str]) -> str:
     """One of libpq's words for what is done: disable, require (encrypted, not verified), verify-ca, verify-full."""
     wanted = (parameters.get("sslmode") or parameters.get("ssl") or "prefer").lower()
     wanted = SYNONYMS.get(wanted, wanted)
@@ -24,7 +24,7 @@ def mode(parameters: Mapping[str, str], hosts: list[str]) -> str:
         return wanted
     if wanted == "no-verify":
         return "require"
-    if "sslrootcert" not in parameters and all(_is_local(host) for host in hosts):
+    if "sslrootcert" not in parameters and _is_local(parameters["host"]):
         return "require" if wanted == "require" else "disable"
     return "verify-full"
 

@@ -38,7 +38,7 @@ def pgbouncer(server: str, role: str, password: str) -> Iterator[str]:
         (folder / "pgbouncer.ini").write_text(
             f"""
             [databases]
-            * = host={target["host"][0]} port={target["port"][0]}
+            * = host={target["host"]} port={target["port"]}
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {port}

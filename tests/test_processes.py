@@ -328,7 +328,7 @@ def test_no_permission_above_the_data_changes(start: Start, made: Path, tmp_path
 def let_in(door: socket.socket, url: str) -> None:
     """Joins everybody who waits at this door with the database."""
     target = dsn.parse(url).connect
-    host, port = target["host"][0], target["port"][0]
+    host, port = target["host"], target["port"]
     family, address = (socket.AF_UNIX, f"{host}/.s.PGSQL.{port}") if host[0] == "/" else (socket.AF_INET, (host, port))
 
     def pipe(source: socket.socket, sink: socket.socket) -> None:

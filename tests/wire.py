@@ -26,9 +26,8 @@ class Wire:
 
     def __init__(self, database_url: str) -> None:
         target = dsn.parse(database_url)
-        self._host, self._port = target.connect["host"][0], target.connect["port"][0]
+        self._host, self._port = target.connect["host"], target.connect["port"]
         self._database_url = database_url
-        self._pooled = target.pooled
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -41,8 +40,8 @@ class Wire:
         """The database through this wire."""
         user = urlsplit(self._database_url).netloc.rpartition("@")[0]
         through = f"{user}@127.0.0.1:{self.port}"
-        query = {"sslmode": "disable", **({"pgbouncer": "true"} if self._pooled else {}), **parameters}
-        return urlsplit(self._database_url)._replace(netloc=through, query=urlencode(query)).geturl()
+        query = urlencode({"sslmode": "disable", **parameters})
+        return urlsplit(self._database_url)._replace(netloc=through, query=query).geturl()
 
     @property
     def open(self) -> int:
