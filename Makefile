@@ -1,5 +1,5 @@
 # Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
-.PHONY: help setup run migrate rollback test check drills schema bench bench-growth lock clean
+.PHONY: help setup run migrate rollback test check drills schema bench bench-growth client lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,13 @@ bench: setup ## measure this service against others on this machine
 
 bench-growth: setup ## measure latency against rows, and plot it into specs/
 	@exec .venv/bin/python -m bench.growth
+
+client: .venv/run.stamp examples/typescript/node_modules ## write the TypeScript example's types anew from the API's document; needs npm
+	@.venv/bin/python -c 'import sys; from service.docs import OPENAPI; sys.stdout.buffer.write(OPENAPI)' \
+		| npm --prefix examples/typescript run --silent generate
+
+examples/typescript/node_modules: examples/typescript/package-lock.json
+	@cd examples/typescript && npm ci --silent --no-audit --no-fund && touch node_modules
 
 lock: setup ## pin what the requirements*.in files need, with hashes
 	@for name in requirements requirements-local requirements-dev; do \

@@ -1,0 +1,46 @@
+"""The docs page as a person uses it: it needs nothing but the service, and "Try it out" works with a token."""
+
+import json
+
+from tests.api import PASSWORD
+from tests.browser.docs import SCREENSHOT, complaints, open_docs
+from tests.browser.driver import Browser, Page
+from tests.live import Live
+
+
+def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -> tuple[int, dict[str, object]]:
+    """Opens an operation, sends it, and returns what the page shows of the answer."""
+    block = f"[id^=operations-][id$=-{operation}]"
+    page.click(f"{block} .opblock-summary-control")
+    page.click(f"{block} .try-out__btn")
+    if body is not None:
+        page.write(f"{block} textarea.body-param__text", json.dumps(body))
+    page.click(f"{block} .execute")
+    answer = f"{block} .live-responses-table .response"
+    page.wait(f"!!document.querySelector('{answer} .response-col_status')")
+    status = page.evaluate(f"parseInt(document.querySelector('{answer} .response-col_status').innerText)")
+    return status, json.loads(
+        page.evaluate(f"document.querySelector('{answer} .response-col_description code').innerText")
+    )
+
+
+def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Browser, service: Live) -> None:
+    page = open_docs(browser, service.url)
+    asked = {url for _, url in page.requests() if not url.startswith("data:")}
+    assert asked == {f"{service.url}/docs", f"{service.url}/openapi.json"}
+    assert complaints(page) == []
+
+    status, account = try_it_out(page, "signUp", {"email": "docs@example.com", "password": PASSWORD})
+    assert status == 201
+    page.click(".auth-wrapper .authorize")
+    page.write(".auth-container input", str(account["token"]))
+    page.click(".auth-btn-wrapper .authorize")
+    page.click(".auth-btn-wrapper .btn-done")
+    status, created = try_it_out(page, "createTask", {"title": "Written in the docs"})
+    assert status == 201
+    assert try_it_out(page, "listTasks") == (200, {"tasks": [created["task"]]})
+    assert complaints(page) == []
+
+
+def test_the_readme_s_picture_is_one() -> None:
+    assert SCREENSHOT.read_bytes().startswith(b"\x89PNG")
