@@ -1,5 +1,5 @@
 # Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
-.PHONY: help setup run migrate rollback test check drills schema bench bench-growth client lock clean
+.PHONY: help setup run migrate rollback test check drills schema bench bench-growth client demo lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ client: .venv/run.stamp examples/typescript/node_modules ## write the TypeScript
 
 examples/typescript/node_modules: examples/typescript/package-lock.json
 	@cd examples/typescript && npm ci --silent --no-audit --no-fund && touch node_modules
+
+demo: .venv/run.stamp ## fill a demo account in the service that runs at BASE, and print its token
+	@exec .venv/bin/python examples/demo.py "$${BASE:-http://127.0.0.1:8000}"
 
 lock: setup ## pin what the requirements*.in files need, with hashes
 	@for name in requirements requirements-local requirements-dev; do \
