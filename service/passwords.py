@@ -37,7 +37,9 @@ class Passwords:
     def __init__(self) -> None:
         threads = max(1, (os.cpu_count() or 1) // 2)
         self._threads = ThreadPoolExecutor(threads, "bcrypt", _step_back)
-        self._places = self._all_places = threads + QUEUE
+        self._most = threads + QUEUE
+        self.queue = 0
+        """How many passwords are being hashed or wait for it."""
 
     async def hash(self, password: str) -> str:
         """The bcrypt hash of a password of at most 72 bytes."""
@@ -52,17 +54,12 @@ class Passwords:
         matched = await self._run(lambda: bcrypt.checkpw(given[:LONGEST_BYTES], stored))
         return matched and known
 
-    @property
-    def queue(self) -> int:
-        """How many passwords are being hashed or wait for it."""
-        return self._all_places - self._places
-
     async def _run(self, work: Callable[[], Answer]) -> Answer:
-        if self._places == 0:
+        if self.queue == self._most:
             # An answer at once would be asked for again at once: 64 clients made 4,000 of them a second.
             await asyncio.sleep(FULL_SECONDS)
             raise unavailable()
-        self._places -= 1
+        self.queue += 1
         job = self._threads.submit(work)
         try:
             answer = asyncio.wrap_future(job)
@@ -73,7 +70,7 @@ class Passwords:
             return await answer
         finally:
             job.cancel()
-            self._places += 1
+            self.queue -= 1
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

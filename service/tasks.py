@@ -93,14 +93,10 @@ async def update_task(request: Request[State], user: str) -> Response:
     given = sent.model_fields_set
     if not given:
         return await get_task(request, user)
+    title = sent.title if "title" in given else None
+    completed = sent.completed if "completed" in given else None
     row = await request.state["database"].one(
-        SQL.update_task,
-        user,
-        _task_id(request),
-        sent.title if "title" in given else None,
-        sent.completed if "completed" in given else None,
-        "description" in given,
-        sent.description,
+        SQL.update_task, user, _task_id(request), title, completed, "description" in given, sent.description
     )
     return _found(row)
 
