@@ -12,6 +12,7 @@ import pytest
 from service.database import POOL_SIZE
 from tests.answers import assert_error
 from tests.api import PASSWORD, Api, User, serve, settings
+from tests.databases import Template
 from tests.outages import TERMINATE
 from tests.wire import Moment, Wire, wire
 
@@ -53,8 +54,8 @@ each_statement = pytest.mark.parametrize("name", CASES)
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Wire]:
-    async with wire(database_url) as line:
+async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
+    async with wire(template._replace(pooler="").service_url(database_name)) as line:
         yield line
 
 

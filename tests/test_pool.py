@@ -13,6 +13,7 @@ from service.errors import ApiError
 from service.queries import Query
 from tests.answers import assert_error
 from tests.api import serve, settings
+from tests.databases import Template
 from tests.wire import Moment, Wire, wire
 
 pytestmark = pytest.mark.anyio
@@ -22,8 +23,8 @@ WHO = Query("who", "-- name: who\nselect pg_backend_pid() as pid, pg_sleep($1)::
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Wire]:
-    async with wire(database_url) as line:
+async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
+    async with wire(template._replace(pooler="").service_url(database_name)) as line:
         yield line
 
 
