@@ -23,6 +23,9 @@ from service import log
 from service.config import Settings, SettingsError
 from service.protocol import Protocol
 
+STOP_SECONDS = 17.0
+"""A worker that has not stopped by then hangs: its own limit is the 15 seconds below, and one for the database."""
+
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Raises SettingsError where HOST or PORT does not do."""
@@ -35,14 +38,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
         sock.close()
         code = getattr(error, "errno", None)
     if code == errno.EADDRINUSE:
-        raise _taken(host, port)
+        raise SettingsError(f"PORT={port} is taken on {host}: choose another, for example PORT={port % 65535 + 1}.")
     if code == errno.EACCES:
         raise SettingsError(f"PORT={port} is for root only: choose one above 1023, for example PORT=8000.")
     raise SettingsError(f"HOST={host} is no address of this machine: 127.0.0.1 is one, and 0.0.0.0 means all of them.")
-
-
-def _taken(host: str, port: int) -> SettingsError:
-    return SettingsError(f"PORT={port} is taken on {host}: choose another, for example PORT={port % 65535 + 1}.")
 
 
 class Server(uvicorn.Server):
@@ -88,7 +87,7 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         try:
             sock.listen(2048)
         except OSError:
-            raise _taken(*sock.getsockname()[:2]) from None
+            raise SettingsError(f"PORT={settings.port} has just been taken on {settings.host}.") from None
         threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
         if settings.workers == 1:
             Server(config).run([sock])
@@ -114,7 +113,8 @@ def _supervise(config: uvicorn.Config, sock: socket.socket, count: int) -> None:
     for worker in workers:
         worker.terminate()
     for worker in workers:
-        worker.join()
+        worker.join(STOP_SECONDS)
+        worker.kill()
     if not stopping.is_set():
         raise SystemExit(STARTUP_FAILURE)
 

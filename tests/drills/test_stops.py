@@ -107,3 +107,13 @@ async def test_sigterm_under_load(template: Template, workers: str) -> None:
         assert not await left(workers_of_it)
         assert set(clients.statuses) <= {200, 201, 401, 503}  # where too many log in
         assert row == (clients.statuses[201],)
+
+
+async def test_a_worker_that_hangs_is_not_waited_for_for_ever(database_url: str) -> None:
+    with serve(database_url, WORKERS="2") as served:
+        process = psutil.Process(served.pid)
+        process.children()[-1].suspend()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 20
