@@ -33,6 +33,7 @@ RESEND = (
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCachedStatementError,
@@ -137,9 +138,6 @@ class Database:
             if isinstance(error, RESEND) or (closed and isinstance(error, asyncpg.InterfaceError)):
                 raise ConnectionLost from error
             self._hand_on(None)
-            if isinstance(error, asyncpg.InsufficientResourcesError):
-                logger.error("%s was not answered", query.name, exc_info=error)
-                raise unavailable() from error
             raise
         finally:
             self._busy.discard(held)

@@ -165,6 +165,32 @@ async def test_lost_twice_is_503_and_done_at_most_once(
     await assert_whole(api, line)
 
 
+# What the server says of a statement that did not happen: out of disk, a deadlock, a failover, an administrator.
+@pytest.mark.parametrize("state", ["53100", "53200", "40001", "40P01", "25006", "57014", "57P01"])
+async def test_what_did_not_happen_is_sent_again_and_then_503(
+    api: Api, line: Wire, owner: psycopg.Connection, state: str
+) -> None:
+    user = api.user()
+    owner.execute(FAIL_ONCE.format(state=state).encode())
+    assert (await api.create_task(user)).status_code == 201
+    owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
+    assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
+    await assert_whole(api, line)
+
+
+FAIL_ONCE = """
+    create sequence failures;
+    create function fail_once() returns trigger language plpgsql security definer as $$
+    begin
+        if nextval('failures') <= 1 then
+            raise exception using errcode = '{state}';
+        end if;
+        return new;
+    end $$;
+    create trigger fail_once before insert on tasks for each row execute function fail_once();
+"""
+
+
 async def test_a_task_that_never_was_is_404_without_a_loss(api: Api) -> None:
     user, task = await new(api)
     assert (await api.delete_task(user, task)).status_code == 204
