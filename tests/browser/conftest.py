@@ -12,13 +12,13 @@ from tests.live import Live, start
 FAILURES = 2  # log-ins that may fail, so that few are needed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def frontend_origin() -> Iterator[str]:
     with origin(3000) as address:
         yield address
