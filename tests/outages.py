@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from service.embedded import Embedded
 from service.migrations import migrate
@@ -31,7 +32,8 @@ class Outages:
 
     @property
     def url(self) -> str:
-        return self._embedded.url
+        """The same after each start, unlike the embedded database's own."""
+        return f"postgresql://postgres@/postgres?host={quote(str(self.data), safe='')}&port=5432"
 
     def start(self) -> None:
         self._embedded.start()
@@ -58,7 +60,7 @@ class Outages:
 @contextmanager
 def outages() -> Iterator[Outages]:
     """Started and migrated; stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="todo-outages-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
         server = Outages(Path(folder))
         try:
             server.start()

@@ -42,4 +42,5 @@ async def test_stopped_at_once_for_five_seconds() -> None:
     assert not late
     assert statuses[503]
     assert not running.faults
+    # Without sign-ups: how long bcrypt takes is a matter of what else the machine does.
     assert max(answer.seconds for answer in running.answers if "auth" not in answer.path) < 6
