@@ -9,7 +9,8 @@ from typing import Any
 from tests.api import SECRET
 
 USER = "5f0c1a7e-3b1d-4d5e-9b1a-0123456789ab"
-NOW = int(time.time())
+# The hour, for the names of the tests to be the same in all processes that share them.
+NOW = int(time.time()) // 3600 * 3600
 LATER = NOW + 24 * 3600
 GOOD_CLAIMS = {"user_id": USER, "iat": NOW, "exp": LATER}
 HEADER = {"alg": "HS256", "typ": "JWT"}

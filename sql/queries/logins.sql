@@ -11,18 +11,22 @@ with account as (
     on conflict (key) do update set
         attempts = case when known.expires_at > now() then known.attempts + 1 else 1 end,
         expires_at = case when known.expires_at > now() then known.expires_at else excluded.expires_at end
-    returning attempts, expires_at, attempts > $3::integer as is_over
+    returning expires_at, attempts > $3::integer as is_over
 ), address as (
     insert into login_attempts as known (key, attempts, expires_at)
     select $2, 1, now() + make_interval(secs => $5) from account where not is_over
     on conflict (key) do update set
         attempts = case when known.expires_at > now() then known.attempts + 1 else 1 end,
         expires_at = case when known.expires_at > now() then known.expires_at else excluded.expires_at end
-    returning attempts, expires_at, attempts > $4::integer as is_over
+    returning expires_at, attempts > $4::integer as is_over
 )
-select ceil(extract(epoch from max(expires_at) - now()))::integer as wait_seconds
-from (table account union all table address) as counted
-where is_over;
+select
+    ceil(extract(epoch from greatest(
+        case when account.is_over then account.expires_at end,
+        case when address.is_over then address.expires_at end
+    ) - now()))::integer as wait_seconds
+from account
+left join address on true;
 
 -- name: take_back_attempt :one
 -- Uncounts an attempt of an account whose password was never looked at.
@@ -41,13 +45,13 @@ with cleared as (
     delete from login_attempts
     where key in (
         select key from login_attempts
-        where expires_at < now() and key not in ($1, $2)
+        -- So old that no log-in of the moment is likely to hold one of them.
+        where expires_at < now() - make_interval(days => 1)
         order by expires_at
         limit 100
-        for update skip locked
     )
 )
 update login_attempts
 set attempts = attempts - 1
-where key = $2 and attempts > 0 and (select count(*) from cleared) >= 0 -- which makes it wait for `cleared`
+where key = $2 and attempts > 0 and (select count(key) from cleared) >= 0 -- which makes it wait for `cleared`
 returning attempts;
