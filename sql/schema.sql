@@ -15,7 +15,7 @@ $$;
 
 CREATE UNLOGGED TABLE public.login_attempts (
     key bytea NOT NULL,
-    attempts integer NOT NULL,
+    attempts bigint NOT NULL,
     expires_at timestamp with time zone NOT NULL
 );
 

@@ -21,8 +21,8 @@ USES = {
     "count_attempt": Use(
         ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}
     ),
-    "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int4"}),
-    "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int4"}),
+    "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int8"}),
+    "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int8"}),
     "create_task": Use(["uuid", "uuid", "text", "text"], [USER, TASK, "Title", None], {"body": "text"}),
     "list_tasks": Use(["uuid"], [USER], {"body": "text"}),
     "get_task": Use(["uuid", "uuid"], [USER, TASK], {"body": "text"}),

@@ -6,7 +6,7 @@ set local lock_timeout = '3s';
 create unlogged table if not exists login_attempts (
     -- A digest, never an e-mail: of account and client address together, or of the address alone.
     key bytea not null,
-    attempts integer not null,
+    attempts bigint not null,
     expires_at timestamptz not null,
 
     constraint login_attempts_pkey primary key (key)
