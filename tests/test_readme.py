@@ -49,9 +49,8 @@ def test_the_block_works(block: str, clone: Path, owner_url: str, live: Live) ->
     values = {"PORT": "0", "BASE": live.url, "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     # `make test` collects a file instead of running these tests within themselves.
     values["ARGS"] = "--collect-only --quiet --numprocesses=0 tests/test_project_files.py"
-    # In these, a `make test ARGS=…` around us would say otherwise.
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"):
-        values.pop(name, None)
+    # Where a `make test ARGS=…` around us would say otherwise.
+    values |= {"MAKEFLAGS": "", "MAKEOVERRIDES": ""}
     if "make run" not in block:  # which brings its own
         values |= {"DATABASE_URL": owner_url, "BETTER_AUTH_SECRET": SECRET}
     for number, line in enumerate(block.splitlines()):
