@@ -15,7 +15,7 @@ from tests.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").glob("*.py"))
 PYTHON = [*SERVICE, *sorted((PROJECT / "tests").rglob("*.py"))]
-MOST_LINES = 1850
+MOST_LINES = 1860
 LONGEST_FUNCTION = 40
 # A module imports from the lines below its own, never from its own or from above.
 LAYERS = [
