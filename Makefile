@@ -14,7 +14,7 @@ rollback: .venv/run.stamp ## take the newest migration back
 	@exec .venv/bin/python -m service rollback
 
 test: setup ## run the tests, on a PostgreSQL of their own or on TEST_DATABASE_URL; ARGS goes to pytest
-	@exec .venv/bin/python -m pytest --numprocesses=4 --dist=loadfile $(ARGS)
+	@exec .venv/bin/python -m pytest --numprocesses=3 --dist=loadfile $(ARGS)
 
 check: setup ## format, lint, types, and the migrations' locks
 	.venv/bin/ruff format --check --quiet .
