@@ -1,4 +1,4 @@
-# The production image: the service and its statements, nothing of the development. It has not been built here, for want of a
+# The production image: the service and its statements; the development database's wheel is left out. It has not been built here, for want of a
 # Docker engine; its steps were run by hand. It needs DATABASE_URL, BETTER_AUTH_SECRET and FRONTEND_URL; migrate first with
 # `docker run … python -m service migrate`.
 FROM python:3.13-slim AS packages
@@ -11,6 +11,7 @@ COPY --from=packages /venv /venv
 WORKDIR /app
 COPY sql sql
 COPY service service
+COPY embedded embedded
 ENV PATH=/venv/bin:$PATH HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A number, so that an orchestrator can see that it is not root.
 USER 10001

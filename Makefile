@@ -1,5 +1,5 @@
 # Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
-.PHONY: help setup run migrate rollback test check drills schema bench bench-growth client demo lock clean
+.PHONY: help setup run migrate rollback test check drills schema openapi bench bench-growth client demo lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ drills: setup ## run what takes longer: kills, restarts, load; ARGS goes to pyte
 schema: setup ## write sql/schema.sql anew from the migrations
 	@exec .venv/bin/python -m tests.dump_schema
 
+openapi: setup ## write service/openapi.json anew from specs/openapi.toml and the models
+	@exec .venv/bin/python -m tests.dump_openapi
+
 bench: setup ## measure this service against others on this machine
 	@exec .venv/bin/python -m bench
 
@@ -38,8 +41,7 @@ bench-growth: setup ## measure latency against rows, and plot it into specs/
 	@exec .venv/bin/python -m bench.growth
 
 client: .venv/run.stamp examples/typescript/node_modules ## write the TypeScript example's types anew from the API's document; needs npm
-	@.venv/bin/python -c 'import sys; from service.docs import OPENAPI; sys.stdout.buffer.write(OPENAPI)' \
-		| npm --prefix examples/typescript run --silent generate
+	@npm --prefix examples/typescript run --silent generate < service/openapi.json
 
 examples/typescript/node_modules: examples/typescript/package-lock.json
 	@cd examples/typescript && npm ci --silent --no-audit --no-fund && touch node_modules

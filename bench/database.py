@@ -20,8 +20,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from service.embedded import _as_owner_of as as_owner_of
-from service.embedded import _find_programs as find_programs
+from embedded.postgres import as_owner_of, find_programs
 
 ROOT = Path(__file__).resolve().parent.parent
 SQL = Path(__file__).resolve().parent / "sql"

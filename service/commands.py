@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from embedded.postgres import Embedded, EmbeddedError
 from service import migrations
 from service.config import Settings, SettingsError, connection, load_settings
 from service.database import Database
-from service.embedded import Embedded, EmbeddedError
 from service.schema import SchemaBehindError, refuse_old_schema
 from service.serve import listening_socket, serve
 

@@ -77,26 +77,17 @@ class Settings(BaseSettings):
     metrics_port: Port = 0
 
 
-SENTENCES = {
-    "int_parsing": "must be a whole number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a number",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le:g}",
-    "literal_error": "must be one of {expected}",
-    "value_error": "{error}",
-}
-
-
 def load_settings() -> Settings:
     """Reads the environment; raises SettingsError for the first value that is bad."""
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        reason = SENTENCES.get(first["type"], "cannot be read").format(**first.get("ctx", {}))
-        raise SettingsError(f"{str(first['loc'][0]).upper()} {reason}.") from None
+        name = str(first["loc"][0])
+        # pydantic's words, to which it adds the value where it could not be read; ours have an example already.
+        reason = first["msg"].replace("Input should", "must").partition(", unable")[0].removeprefix("Value error, ")
+        example = "" if first["type"] == "value_error" else f", for example {Settings.model_fields[name].default}"
+        raise SettingsError(f"{name.upper()} {reason}{example}.") from None
     except UnicodeDecodeError:
         raise SettingsError("The .env file must be UTF-8 text.") from None
 

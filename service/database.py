@@ -82,19 +82,11 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._room = size
         self._free: list[Held] = []
-        self._busy: set[Held] = set()
-        self._waiting: deque[tuple[asyncio.Future[Held | None], float]] = deque()
+        self.busy: set[Held] = set()
+        """Connections that run a statement."""
+        self.waiting: deque[tuple[asyncio.Future[Held | None], float]] = deque()
+        """Requests that wait for a connection, and until when."""
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
-
-    @property
-    def in_use(self) -> int:
-        """How many connections run a statement."""
-        return len(self._busy)
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for a connection."""
-        return len(self._waiting)
 
     async def one(self, query: Query, *args: Any, seconds: float = REQUEST_SECONDS, resent_nothing: Any = None) -> Any:
         """Runs the statement; returns its row, or None where there is none.
@@ -124,7 +116,7 @@ class Database:
 
     async def _send(self, held: Held, query: Query, args: tuple[Any, ...], deadline: float) -> Any:
         held.deadline = deadline
-        self._busy.add(held)
+        self.busy.add(held)
         try:
             row = await held.send(query, args)
         except asyncpg.IntegrityConstraintViolationError as violation:
@@ -140,7 +132,7 @@ class Database:
             self._hand_on(None)
             raise
         finally:
-            self._busy.discard(held)
+            self.busy.discard(held)
         self._hand_on(held)
         return row
 
@@ -154,7 +146,7 @@ class Database:
             self._room -= 1
             return await self._open(deadline)
         turn: asyncio.Future[Held | None] = self._loop.create_future()
-        self._waiting.append((turn, deadline))
+        self.waiting.append((turn, deadline))
         try:
             given = await turn
         except asyncio.CancelledError:
@@ -188,8 +180,8 @@ class Database:
         """Gives a connection (None: the room for one) to the request that has waited longest, else keeps it."""
         if held is not None and held.connection.is_closed():
             held = None
-        while self._waiting:
-            turn, _ = self._waiting.popleft()
+        while self.waiting:
+            turn, _ = self.waiting.popleft()
             if not turn.done():
                 turn.set_result(held)
                 return
@@ -202,10 +194,10 @@ class Database:
     def _tick(self) -> None:
         """Ends what has waited or worked for too long, and lets go what has been idle for too long."""
         now = self._loop.time()
-        for turn, deadline in self._waiting:
+        for turn, deadline in self.waiting:
             if now >= deadline and not turn.done():
                 turn.set_exception(unavailable())
-        for held in self._busy:
+        for held in self.busy:
             if now >= held.deadline:
                 # Ends the wait with an error, which finds the budget spent when it wants to connect again.
                 held.connection.terminate()

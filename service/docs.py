@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.openapi import document
 from service.state import State
 
 ASSETS = Path(__file__).parent / "swagger-ui"
@@ -38,8 +36,8 @@ def page() -> tuple[bytes, str]:
     return html.format(style=style, bundle=bundle, start=start).encode(), policy
 
 
-# Built once, at the start: nobody waits for them and nobody's request makes the process grow.
-OPENAPI = json.dumps(document(), ensure_ascii=False).encode()
+# Read once, at the start: nobody waits for them and nobody's request makes the process grow.
+OPENAPI = Path(__file__).with_name("openapi.json").read_bytes()
 DOCS, DOCS_POLICY = page()
 
 

@@ -68,7 +68,9 @@ def _read(url: str) -> dict[str, str]:
     """The decoded parts under libpq's names; as in libpq, a parameter overrides what stands before the `?`."""
     url = url.strip()
     if not re.match(r"postgres(ql)?(\+\w+)?://", url, re.IGNORECASE):
-        raise ValueError("must begin with postgresql:// and stand without quotes or other words around it")
+        raise ValueError(
+            "must begin with postgresql:// and stand alone, for example postgresql://user:password@host/todo"
+        )
     try:
         if (match := URL.fullmatch(url)) is None:
             raise ValueError

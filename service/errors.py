@@ -5,16 +5,9 @@ import re
 from collections.abc import Mapping
 
 import asyncpg
-from pydantic import BaseModel
 from starlette.responses import Response
 
 RETRY_AFTER_SECONDS = 2
-
-
-class Error(BaseModel):
-    """The body of every answer that is not a success."""
-
-    error: str
 
 
 class ApiError(Exception):

@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from time import gmtime, strftime
-from typing import Any
 
 import asyncpg
 
@@ -22,16 +21,11 @@ WRITE_BYTES = 4096
 """What a pipe takes in one piece (PIPE_BUF), so that lines of several workers never mix."""
 
 
-def config(level: str) -> dict[str, Any]:
-    """For logging.config.dictConfig: uvicorn applies it in each of its processes."""
-    stdout = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "lines"}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"lines": {"()": "service.log.Formatter"}},
-        "handlers": {"stdout": stdout},
-        "root": {"level": level.upper(), "handlers": ["stdout"]},
-    }
+def start(level: str) -> None:
+    """Sends the log records of this process to stdout, from `level` on."""
+    stdout = logging.StreamHandler(sys.stdout)
+    stdout.setFormatter(Formatter())
+    logging.basicConfig(level=level.upper(), handlers=[stdout])
 
 
 def write(seen: list[Seen]) -> None:

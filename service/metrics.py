@@ -6,9 +6,6 @@ where it counts while it is imported.
 
 import asyncio
 import functools
-import os
-from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -45,27 +42,20 @@ def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 def sample(database: Database, passwords: Passwords) -> None:
     """Notes what is in use, now and from now on."""
-    IN_USE.set(database.in_use)
-    WAITING.set(database.waiting)
+    IN_USE.set(len(database.busy))
+    WAITING.set(len(database.waiting))
     HASHING.set(passwords.queue)
     asyncio.get_running_loop().call_later(SAMPLE_SECONDS, sample, database, passwords)
 
 
-class _Workers(MultiProcessCollector):
-    """The sums over the workers: counters of all that ever were, gauges of those that live."""
-
-    def collect(self) -> Any:
-        for file in Path(self._path).glob("gauge_live*.db"):
-            pid = int(file.stem.rpartition("_")[2])
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                mark_process_dead(pid, self._path)  # type: ignore[no-untyped-call]
-        return super().collect()  # type: ignore[no-untyped-call]
-
-
-def serve(port: int, folder: str) -> None:
-    """Answers collectors from a thread, until the process ends. Raises OSError where the port does not do."""
+def serve(port: int) -> None:
+    """Answers collectors from a thread, until the process ends: with the sums over the workers, counters of all that
+    ever were and gauges of those that are not known to have ended. Raises OSError where the port does not do."""
     registry = CollectorRegistry()
-    _Workers(registry, folder)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     start_http_server(port, ADDRESS, registry)
+
+
+def ended(pid: int | None) -> None:
+    """Takes a worker's gauges out of the sums."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]

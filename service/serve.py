@@ -79,10 +79,11 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=75,  # longer than proxies keep idle connections: else they send requests into closed ones
         timeout_graceful_shutdown=15,
-        log_config=log.config(settings.log_level),
+        log_config=None,
         log_level=settings.log_level,
     )
-    with _metrics(settings.metrics_port):
+    log.start(settings.log_level)
+    with _metrics(settings.metrics_port) as ended:
         # Not before there is somebody to accept: until then a proxy turns to another instance.
         try:
             sock.listen(2048)
@@ -92,18 +93,21 @@ def serve(settings: Settings, sock: socket.socket, say: Callable[[str], None]) -
         if settings.workers == 1:
             Server(config).run([sock])
         else:
-            _supervise(config, sock, settings.workers)
+            _supervise(config, sock, settings.workers, ended)
     raise KeyboardInterrupt
 
 
-def _supervise(config: uvicorn.Config, sock: socket.socket, count: int) -> None:
-    """Keeps so many workers running until a signal; raises SystemExit where one cannot start."""
+def _supervise(config: uvicorn.Config, sock: socket.socket, count: int, ended: Callable[[int | None], None]) -> None:
+    """Keeps so many workers running until a signal, and tells of those that end; raises SystemExit where one cannot
+    start."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     workers: list[SpawnProcess] = []
     while not stopping.is_set() and all(worker.exitcode != STARTUP_FAILURE for worker in workers):
-        workers = [worker for worker in workers if worker.exitcode is None]
+        for worker in [worker for worker in workers if worker.exitcode is not None]:
+            workers.remove(worker)
+            ended(worker.pid)
         while len(workers) < count:
             workers.append(multiprocessing.get_context("spawn").Process(target=_work, args=(config, sock)))
             workers[-1].start()
@@ -122,26 +126,28 @@ def _supervise(config: uvicorn.Config, sock: socket.socket, count: int) -> None:
 def _work(config: uvicorn.Config, sock: socket.socket) -> None:
     """A process that ends with its parent: an orphan would keep the port."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    config.configure_logging()
+    log.start(config.log_level)
+    config.configure_logging()  # which keeps uvicorn from a line for each request, too
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run([sock])
 
 
 @contextlib.contextmanager
-def _metrics(port: int) -> Iterator[None]:
-    """Answers for the figures of all workers, which count in a folder that lives as long as they do; 0: does not."""
+def _metrics(port: int) -> Iterator[Callable[[int | None], None]]:
+    """Answers for the figures of all workers, which count in a folder that lives as long as they do; 0: does not.
+    Wants to be told the pid of each that ends."""
     if not port:
-        yield
+        yield lambda pid: None
         return
     with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where prometheus_client looks, here and in the workers
         from service import metrics
 
         try:
-            metrics.serve(port, folder)
+            metrics.serve(port)
         except OSError as error:
             raise SettingsError(f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}.") from None
-        yield
+        yield metrics.ended
 
 
 def _end_with_parent() -> None:

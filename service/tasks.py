@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -50,26 +50,6 @@ class UpdateTask(BaseModel):
     title: OtherTitle = ""
     description: Description = None
     completed: Completed = False
-
-
-class Task(BaseModel):
-    """The wire form, built by task_json in sql/migrations; this model describes it, the tests hold both together."""
-
-    id: uuid.UUID
-    title: str
-    description: str | None
-    completed: bool
-    user_id: uuid.UUID
-    created_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    updated_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-
-class TaskAnswer(BaseModel):
-    task: Task
-
-
-class TaskList(BaseModel):
-    tasks: list[Task]
 
 
 async def list_tasks(request: Request[State], user: str) -> Response:

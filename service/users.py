@@ -9,7 +9,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from service import body
 from service.body import invalid, text
@@ -69,16 +69,6 @@ class LogIn(BaseModel):
     password: Annotated[str, Field(min_length=1)]
 
 
-class User(BaseModel):
-    id: uuid.UUID
-    email: str
-
-
-class Account(BaseModel):
-    token: str
-    user: User
-
-
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
     password_hash = await request.state["passwords"].hash(sent.password)
@@ -110,6 +100,6 @@ async def log_in(request: Request[State]) -> Response:
 
 
 def _account(request: Request[State], row: Any, status: int) -> Response:
-    user = User(id=row["id"], email=row["email"])
-    account = Account(token=request.state["tokens"].issue(user.id, user.email), user=user)
-    return Response(account.model_dump_json(), status, media_type="application/json")
+    user_id, email = str(row["id"]), row["email"]
+    token = request.state["tokens"].issue(user_id, email)
+    return JSONResponse({"token": token, "user": {"id": user_id, "email": email}}, status)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from service.embedded import Embedded
+from embedded.postgres import Embedded
 from service.migrations import migrate
 from tests.api import BROWSER, Api, serve, settings
 from tests.databases import Template, database, role

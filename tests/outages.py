@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from service.embedded import Embedded
+from embedded.postgres import Embedded
 from service.migrations import migrate
 
 # Ends all the connections of a database, apart from the one that says so.

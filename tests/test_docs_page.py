@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.openapi import WORDS
 from tests.api import Api
+from tests.dump_openapi import WORDS
 from tests.live import Live
 from tests.programs import program
 

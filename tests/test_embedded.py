@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.embedded import Embedded, EmbeddedError
+from embedded.postgres import Embedded, EmbeddedError
 
 AS_ROOT = os.geteuid() == 0
 Start = Callable[[Path], Embedded]
@@ -154,7 +154,7 @@ def test_an_initdb_that_was_interrupted_is_begun_anew(start: Start, tmp_path: Pa
 
 
 def test_a_server_left_by_a_killed_run_is_taken_over_and_stopped(start: Start, used: Path) -> None:
-    script = "import os, sys, pathlib, service.embedded as e; e.Embedded(pathlib.Path(sys.argv[1]), print).start()"
+    script = "import os, sys, pathlib, embedded.postgres as e; e.Embedded(pathlib.Path(sys.argv[1]), print).start()"
     subprocess.run([sys.executable, "-c", script, used], check=True, cwd=Path(__file__).parent.parent)
     left = postmaster(used)
     database = start(used)

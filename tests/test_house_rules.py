@@ -14,17 +14,16 @@ from pglast.parser import ParseError
 from tests.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").glob("*.py"))
-PYTHON = [*SERVICE, *sorted((PROJECT / "tests").rglob("*.py"))]
-MOST_LINES = 1860
+PYTHON = [*SERVICE, PROJECT / "embedded" / "postgres.py", *sorted((PROJECT / "tests").rglob("*.py"))]
+MOST_LINES = 1600
 LONGEST_FUNCTION = 40
 # A module imports from the lines below its own, never from its own or from above.
 LAYERS = [
     {"__main__"},
     {"commands"},
-    {"serve", "migrations", "embedded"},
+    {"serve", "migrations"},
     {"app"},
     {"docs"},
-    {"openapi"},
     {"users", "tasks", "health", "edge", "log", "metrics", "routing", "schema"},
     {"state"},
     {"auth", "passwords", "attempts", "body"},

@@ -184,4 +184,4 @@ def test_a_port_that_is_taken_is_one_sentence(database_url: str, tmp_path: Path)
 
 def test_a_port_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     status, _, errors = commands.run(tmp_path, "service", METRICS_PORT="65536")
-    assert status == 2 and re.fullmatch(r"METRICS_PORT must be at most 65535\.\n", errors)
+    assert status == 2 and re.fullmatch(r"METRICS_PORT must be less than or equal to 65535, for example 0\.\n", errors)

@@ -43,7 +43,7 @@ async def who(pool: Database, sleep: float = 0.0, seconds: float = 5.0) -> int:
 async def assert_whole(pool: Database) -> None:
     """There is room for all the connections, and for no more."""
     assert len(set(await asyncio.gather(*(who(pool, 0.2) for _ in range(SIZE + 2))))) == SIZE
-    assert (pool.in_use, pool.waiting) == (0, 0)
+    assert (len(pool.busy), len(pool.waiting)) == (0, 0)
 
 
 async def refused(call: asyncio.Future[int]) -> bool:

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from embedded.postgres import Embedded
 from service import dsn
-from service.embedded import Embedded
 from service.migrations import migrate, rollback
 from tests.api import SECRET
 from tests.commands import PROJECT, environment, finish, run

@@ -32,20 +32,26 @@ BAD = [
     ("FRONTEND_URL", "https://example.com:65536", "FRONTEND_URL must be origins"),
     ("FRONTEND_URL", "https://example.com:0", "FRONTEND_URL must be origins"),
     ("FRONTEND_URL", "null", "FRONTEND_URL must be origins"),
-    ("JWT_EXPIRATION_HOURS", "a day", "JWT_EXPIRATION_HOURS must be a number"),
-    *(("JWT_EXPIRATION_HOURS", value, "JWT_EXPIRATION_HOURS must be more than 0") for value in ("0", "-1")),
-    *(("JWT_EXPIRATION_HOURS", value, "JWT_EXPIRATION_HOURS must be a number") for value in ("nan", "inf", "-inf")),
-    ("JWT_EXPIRATION_HOURS", "1e9", "JWT_EXPIRATION_HOURS must be at most 87600"),
-    ("PORT", "http", "PORT must be a whole number"),
-    ("PORT", "80.5", "PORT must be a whole number"),
-    ("PORT", "-1", "PORT must be at least 0"),
-    ("PORT", "65536", "PORT must be at most 65535"),
-    ("WORKERS", "0", "WORKERS must be at least 1"),
-    ("WORKERS", "257", "WORKERS must be at most 256"),
-    ("WORKERS", "many", "WORKERS must be a whole number"),
-    ("LOG_LEVEL", "loud", "LOG_LEVEL must be one of 'debug', 'info', 'warning', 'error' or 'critical'"),
-    ("LOGIN_FAILURE_LIMIT", "-1", "LOGIN_FAILURE_LIMIT must be at least 0"),
-    ("LOGIN_FAILURE_LIMIT", "ten", "LOGIN_FAILURE_LIMIT must be a whole number"),
+    ("JWT_EXPIRATION_HOURS", "a day", "JWT_EXPIRATION_HOURS must be a valid number, for example 24."),
+    *(
+        ("JWT_EXPIRATION_HOURS", value, "JWT_EXPIRATION_HOURS must be greater than 0, for example 24.")
+        for value in ("0", "-1")
+    ),
+    *(
+        ("JWT_EXPIRATION_HOURS", value, "JWT_EXPIRATION_HOURS must be a finite number, for example 24.")
+        for value in ("nan", "inf", "-inf")
+    ),
+    ("JWT_EXPIRATION_HOURS", "1e9", "JWT_EXPIRATION_HOURS must be less than or equal to 87600, for example 24."),
+    ("PORT", "http", "PORT must be a valid integer, for example 8000."),
+    ("PORT", "80.5", "PORT must be a valid integer, for example 8000."),
+    ("PORT", "-1", "PORT must be greater than or equal to 0"),
+    ("PORT", "65536", "PORT must be less than or equal to 65535"),
+    ("WORKERS", "0", "WORKERS must be greater than or equal to 1"),
+    ("WORKERS", "257", "WORKERS must be less than or equal to 256"),
+    ("WORKERS", "many", "WORKERS must be a valid integer"),
+    ("LOG_LEVEL", "loud", "LOG_LEVEL must be 'debug', 'info', 'warning', 'error' or 'critical', for example info."),
+    ("LOGIN_FAILURE_LIMIT", "-1", "LOGIN_FAILURE_LIMIT must be greater than or equal to 0"),
+    ("LOGIN_FAILURE_LIMIT", "ten", "LOGIN_FAILURE_LIMIT must be a valid integer"),
     ("TRUSTED_PROXIES", "proxy.example.com", "TRUSTED_PROXIES must be addresses or networks"),
 ]
 ORIGINS = {

