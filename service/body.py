@@ -34,9 +34,9 @@ async def read(request: Request[Any], model: type[Model], otherwise: str = "") -
 
 
 async def _receive(request: Request[Any]) -> bytes:
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > LARGEST_BYTES:
-        raise _too_large()
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and int(value) > LARGEST_BYTES:
+            raise _too_large()
     body: bytes = b""
     while True:
         message = await request.receive()

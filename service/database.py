@@ -58,11 +58,10 @@ class Held:
         self.statements: dict[str, Any] | None = {} if prepares else None
 
     async def send(self, query: Query, args: tuple[Any, ...]) -> Any:
+        """For a statement that is not prepared here yet, or never is."""
         if self.statements is None:
             return await self.connection.fetchrow(query.sql, *args)
-        statement = self.statements.get(query.name)
-        if statement is None:
-            statement = self.statements[query.name] = await self.connection.prepare(query.sql)
+        statement = self.statements[query.name] = await self.connection.prepare(query.sql)
         return await statement.fetchrow(*args)
 
 
@@ -118,7 +117,8 @@ class Database:
         held.deadline = deadline
         self.busy.add(held)
         try:
-            row = await held.send(query, args)
+            statement = held.statements and held.statements.get(query.name)
+            row = await (statement.fetchrow(*args) if statement else held.send(query, args))
         except asyncpg.IntegrityConstraintViolationError as violation:
             self._hand_on(held)
             # The violation itself quotes the row, a password's hash for one: none of that for the log.

@@ -126,7 +126,7 @@ def _supervise(config: uvicorn.Config, sock: socket.socket, count: int, ended: C
 def _work(config: uvicorn.Config, sock: socket.socket) -> None:
     """A process that ends with its parent: an orphan would keep the port."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    log.start(config.log_level)
+    log.start(str(config.log_level))
     config.configure_logging()  # which keeps uvicorn from a line for each request, too
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run([sock])

@@ -53,18 +53,20 @@ class UpdateTask(BaseModel):
 
 
 async def list_tasks(request: Request[State], user: str) -> Response:
-    row = await request.state["database"].one(SQL.list_tasks, user)
+    row = await request.scope["state"]["database"].one(SQL.list_tasks, user)
     return Written(row["body"])
 
 
 async def create_task(request: Request[State], user: str) -> Response:
     sent = await body.read(request, CreateTask)
-    row = await request.state["database"].one(SQL.create_task, user, uuid.uuid4(), sent.title, sent.description)
+    row = await request.scope["state"]["database"].one(
+        SQL.create_task, user, uuid.uuid4(), sent.title, sent.description
+    )
     return Written(row["body"], 201)
 
 
 async def get_task(request: Request[State], user: str) -> Response:
-    row = await request.state["database"].one(SQL.get_task, user, _task_id(request))
+    row = await request.scope["state"]["database"].one(SQL.get_task, user, _task_id(request))
     return _found(row)
 
 
@@ -75,14 +77,14 @@ async def update_task(request: Request[State], user: str) -> Response:
         return await get_task(request, user)
     title = sent.title if "title" in given else None
     completed = sent.completed if "completed" in given else None
-    row = await request.state["database"].one(
+    row = await request.scope["state"]["database"].one(
         SQL.update_task, user, _task_id(request), title, completed, "description" in given, sent.description
     )
     return _found(row)
 
 
 async def delete_task(request: Request[State], user: str) -> Response:
-    row = await request.state["database"].one(SQL.delete_task, user, _task_id(request), resent_nothing=True)
+    row = await request.scope["state"]["database"].one(SQL.delete_task, user, _task_id(request), resent_nothing=True)
     if row is None:
         raise not_found("Task not found")
     return Response(status_code=204)

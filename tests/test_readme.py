@@ -19,7 +19,7 @@ from tests.commands import PROJECT, environment
 from tests.live import ANSWERS, Live
 
 TEXT = (PROJECT / "README.md").read_text("utf-8")
-BLOCK = re.compile(r"^(<!-- not run: \S.* -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(<!-- not run: \S[^\n]* -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = [
     (marker, block) for marker, language, block in BLOCK.findall(TEXT) if language in ("sh", "bash", "console", "")
 ]

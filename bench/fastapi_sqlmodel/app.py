@@ -1,6 +1,7 @@
 """The original plan's stack: FastAPI 0.109, SQLModel 0.0.14, one SQLAlchemy session per request, psycopg2.
 
-Written as the SQLModel tutorial teaches it: plain `def` endpoints, which FastAPI runs on its thread pool.
+Written as the SQLModel tutorial and FastAPI's own full-stack template teach it: plain `def` endpoints, which FastAPI
+runs on its thread pool, and a dependency that turns the token into the current user's row.
 """
 
 import os
@@ -37,11 +38,19 @@ class TaskUpdate(SQLModel):
     completed: bool | None = None
 
 
+class User(SQLModel, table=True):
+    __tablename__ = "users"
+
+    id: UUID = Field(primary_key=True)
+    email: str
+    password_hash: str
+
+
 class Task(SQLModel, table=True):
     __tablename__ = "tasks"
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
-    user_id: UUID = Field(primary_key=True)
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id")
     title: str
     description: str | None = None
     completed: bool = False
@@ -73,20 +82,24 @@ def get_session() -> Iterator[Session]:
 
 
 bearer = HTTPBearer(auto_error=False)
+SessionDep = Annotated[Session, Depends(get_session)]
+CredentialsDep = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
-def current_user(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> UUID:
+def get_current_user(session: SessionDep, credentials: CredentialsDep) -> User:
     try:
         if credentials is None:
             raise jwt.InvalidTokenError
         claims = jwt.decode(credentials.credentials, SECRET, algorithms=["HS256"], options={"require": ["exp"]})
-        return UUID(claims["user_id"])
+        user = session.get(User, UUID(claims["user_id"]))
     except (jwt.InvalidTokenError, KeyError, ValueError):
-        raise HTTPException(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"}) from None
+        user = None
+    if user is None:
+        raise HTTPException(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
+    return user
 
 
-SessionDep = Annotated[Session, Depends(get_session)]
-UserDep = Annotated[UUID, Depends(current_user)]
+CurrentUser = Annotated[User, Depends(get_current_user)]
 
 app = FastAPI()
 app.add_middleware(
@@ -107,22 +120,22 @@ def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     return JSONResponse({"error": error.errors()[0]["msg"]}, 400)
 
 
-def find(session: Session, task_id: UUID, user_id: UUID) -> Task:
-    task = session.exec(select(Task).where(Task.id == task_id, Task.user_id == user_id)).first()
+def find(session: Session, task_id: UUID, user: User) -> Task:
+    task = session.exec(select(Task).where(Task.id == task_id, Task.user_id == user.id)).first()
     if task is None:
         raise HTTPException(404, "Task not found")
     return task
 
 
 @app.get("/api/tasks", response_model=TaskList)
-def list_tasks(session: SessionDep, user_id: UserDep):
-    statement = select(Task).where(Task.user_id == user_id).order_by(Task.created_at.desc(), Task.id.desc())
+def list_tasks(session: SessionDep, user: CurrentUser):
+    statement = select(Task).where(Task.user_id == user.id).order_by(Task.created_at.desc(), Task.id.desc())
     return {"tasks": session.exec(statement).all()}
 
 
 @app.post("/api/tasks", response_model=TaskAnswer, status_code=201)
-def create_task(body: TaskCreate, session: SessionDep, user_id: UserDep):
-    task = Task(**body.model_dump(), user_id=user_id)
+def create_task(body: TaskCreate, session: SessionDep, user: CurrentUser):
+    task = Task(**body.model_dump(), user_id=user.id)
     session.add(task)
     session.commit()
     session.refresh(task)
@@ -130,13 +143,13 @@ def create_task(body: TaskCreate, session: SessionDep, user_id: UserDep):
 
 
 @app.get("/api/tasks/{task_id}", response_model=TaskAnswer)
-def get_task(task_id: UUID, session: SessionDep, user_id: UserDep):
-    return {"task": find(session, task_id, user_id)}
+def get_task(task_id: UUID, session: SessionDep, user: CurrentUser):
+    return {"task": find(session, task_id, user)}
 
 
 @app.put("/api/tasks/{task_id}", response_model=TaskAnswer)
-def update_task(task_id: UUID, body: TaskUpdate, session: SessionDep, user_id: UserDep):
-    task = find(session, task_id, user_id)
+def update_task(task_id: UUID, body: TaskUpdate, session: SessionDep, user: CurrentUser):
+    task = find(session, task_id, user)
     for field, value in body.model_dump(exclude_unset=True).items():
         setattr(task, field, value)
     task.updated_at = now()
@@ -147,6 +160,6 @@ def update_task(task_id: UUID, body: TaskUpdate, session: SessionDep, user_id: U
 
 
 @app.delete("/api/tasks/{task_id}", status_code=204, response_class=Response)
-def delete_task(task_id: UUID, session: SessionDep, user_id: UserDep):
-    session.delete(find(session, task_id, user_id))
+def delete_task(task_id: UUID, session: SessionDep, user: CurrentUser):
+    session.delete(find(session, task_id, user))
     session.commit()
