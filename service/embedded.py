@@ -98,7 +98,7 @@ class Embedded:
         locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         done = self._run(new, "initdb", "-D", ".", "-U", "postgres", "--auth=trust", "--no-sync", *locale)
         if done.returncode:
-            raise EmbeddedError(f"The development database could not be made: {_reason(done.stderr)}")
+            raise EmbeddedError(f"The database could not be made in DATA_DIR={self.data_dir}: {_reason(done.stderr)}")
         new.rename(self.data)
 
     def _launch(self) -> None:

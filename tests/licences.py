@@ -32,7 +32,8 @@ def licence(package: Distribution) -> str:
     """What the package says of itself: in today's field, in its classifiers, or in the field of old."""
     metadata = package.metadata
     classifiers = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License")]
-    return metadata.get("License-Expression") or " OR ".join(classifiers) or metadata.get("License") or "unknown"
+    said = [*metadata.get_all("License-Expression", []), " OR ".join(classifiers), *metadata.get_all("License", [])]
+    return next(filter(None, said), "unknown")
 
 
 def permitted(licence: str) -> bool:

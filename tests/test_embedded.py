@@ -261,4 +261,4 @@ def test_a_closed_folder_above_stays_closed_and_an_incomplete_wheel_is_told(
     assert modes_above(wheel / "pginstall18/bin/postgres", closed / "data") == before
 
     shutil.rmtree(wheel / "pginstall18/share")
-    assert refusal(closed / "other").startswith("The development database could not be made: ")
+    assert refusal(closed / "other").startswith("The database could not be made in DATA_DIR=")

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 
 from service.embedded import Embedded
 from tests.commands import PROJECT, environment
-from tests.commands import run as run_module
 from tests.programs import program
 
 AS_ROOT = os.geteuid() == 0
@@ -116,20 +116,31 @@ def test_without_network_and_cache(clone: Path) -> None:
     assert not (clone / ".venv/run.stamp").exists()
 
 
-def start(folder: Path, data_dir: str) -> str:
+def start(folder: Path, data_dir: str, *through: str) -> str:
     """The one sentence of a service that cannot use its DATA_DIR."""
-    status, output, errors = run_module(folder, "service", PORT="0", DATA_DIR=data_dir)
-    assert status == 1
-    assert output.count("\n") <= 1  # that a database is being made
-    assert errors.count("\n") == 1
-    assert "Traceback" not in errors
-    return errors
+    done = subprocess.run(
+        [*through, sys.executable, "-m", "service"],
+        cwd=folder, env=environment(PORT="0", DATA_DIR=data_dir), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.count("\n") <= 1  # that a database is being made
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_where_data_is_a_file(tmp_path: Path) -> None:
     (tmp_path / ".data").touch()
     assert start(tmp_path, ".data") == (
         "DATA_DIR=.data cannot be used (File exists: .data): set another, for example DATA_DIR=/tmp/todo.\n"
+    )
+
+
+def test_where_data_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    as_others = [program("setpriv"), "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if AS_ROOT else []
+    assert start(tmp_path, ".data", *as_others) == (
+        "DATA_DIR=.data cannot be used (Permission denied: .data): set another, for example DATA_DIR=/tmp/todo.\n"
     )
 
 
@@ -151,7 +162,7 @@ def test_on_a_full_disk(tmp_path: Path) -> None:
     try:
         sentence = start(tmp_path, "disk/data")
         assert "No space left on device" in sentence
-        assert sentence.startswith("The development database could not be made: ")
+        assert sentence.startswith("The database could not be made in DATA_DIR=")
         for file in (PROJECT / "Makefile", PROJECT / "install.sh", *PROJECT.glob("requirements*.txt")):
             shutil.copy(file, disk)
         _, errors = make(disk, "run")
