@@ -19,6 +19,8 @@ from tests.programs import program
 
 AS_ROOT = os.geteuid() == 0
 MAKE_ENDS = re.compile(r"make: \*\*\* \[Makefile:\d+: \S+\] Error \d+\n")
+# As if these tests did not run inside a `make test`, perhaps with a PYTHON.
+OUTERMOST = {"MAKEFLAGS": "", "MAKEOVERRIDES": "", "MAKELEVEL": "0", "PYTHON": ""}
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def clone() -> Iterator[Path]:
 
 def make(folder: Path, *arguments: str, user: str | None = None, **values: str) -> tuple[str, str]:
     """What a failing make says, on stdout and on stderr but for its own last line."""
-    values = {"MAKEFLAGS": "", "MAKEOVERRIDES": "", "XDG_CACHE_HOME": str(folder / "cache"), **values}
+    values = OUTERMOST | {"XDG_CACHE_HOME": str(folder / "cache"), **values}
     done = subprocess.run(
         [program("make"), *arguments],
         cwd=folder, env=environment(**values), user=user, capture_output=True, text=True, timeout=60,
@@ -173,9 +175,10 @@ def test_on_a_full_disk(tmp_path: Path) -> None:
 
 def test_make_help_is_what_make_says() -> None:
     """test_project_files.py sees that no target is missing in it."""
-    command = [program("make"), "--no-print-directory"]
     said, helped = (
-        subprocess.run([*command, *target], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True).stdout
+        subprocess.check_output(
+            [program("make"), "--no-print-directory", *target], cwd=PROJECT, env=environment(**OUTERMOST), text=True
+        )
         for target in ([], ["help"])
     )
     makefile = (PROJECT / "Makefile").read_text("utf-8")
