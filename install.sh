@@ -25,7 +25,7 @@ find_python() {
     bare='' tried="$*"
     for python; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            "$python" -c 'import ensurepip, venv' 2>/dev/null && break
+            "$python" -c 'import venv; from ensurepip import bootstrap' 2>/dev/null && break
             bare=${bare:-$python}
         fi
         python=
@@ -39,6 +39,8 @@ find_python() {
 make_venv() {
     free=$(df -Pk . | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9]*% .*/\1/p')
     [ "${free:-300000}" -ge 300000 ] || fail "The disk is full: .venv needs 300 MB here, and $((free / 1000)) MB are free."
+    # By its own name: where an upgrade changes what python3 means, .venv keeps its Python, or make sees that it is gone.
+    python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if ! said=$("$python" -m venv --clear .venv 2>&1); then
         fail ".venv could not be made: $(echo "$said" | tail -n 1)"
     fi
