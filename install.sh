@@ -1,6 +1,6 @@
 #!/bin/sh
-# The Makefile's: `install.sh STAMP WHAT FILE…` installs what the requirements FILEs pin into .venv, which is made first
-# where there is none that works, and touches STAMP. What a person can mend is one sentence.
+# The Makefile's: `install.sh STAMP WHAT FILE…` installs what the requirements FILEs pin into .venv, which is made
+# first where there is none that works, and touches STAMP. What a person can mend is one sentence.
 set -eu
 stamp=$1 what=$2
 shift 2
@@ -30,16 +30,17 @@ find_python() {
         fi
         python=
     done
-    if [ ! "$python" ]; then
-        [ ! "$bare" ] || fail "$bare lacks its venv module: on Debian and Ubuntu, apt install ${bare##*/}-venv brings it."
-        fail "Python 3.11 or newer is needed (tried: $tried): install it, or name one, for example PYTHON=/opt/python/bin/python3."
-    fi
+    [ ! "$python" ] || return 0
+    [ ! "$bare" ] || fail "$bare lacks its venv module: on Debian and Ubuntu, apt install ${bare##*/}-venv brings it."
+    example='install it, or name one, for example PYTHON=/opt/python/bin/python3'
+    fail "Python 3.11 or newer is needed (tried: $tried): $example."
 }
 
 make_venv() {
     free=$(df -Pk . | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9]*% .*/\1/p')
-    [ "${free:-300000}" -ge 300000 ] || fail "The disk is full: .venv needs 300 MB here, and $((free / 1000)) MB are free."
-    # By its own name: where an upgrade changes what python3 means, .venv keeps its Python, or make sees that it is gone.
+    [ "${free:-300000}" -ge 300000 ] ||
+        fail "The disk is full: .venv needs 300 MB here, and $((free / 1000)) MB are free."
+    # By its own name: where an upgrade changes what python3 is, .venv keeps its Python, or make sees that it is gone.
     python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if ! said=$("$python" -m venv --clear .venv 2>&1); then
         fail ".venv could not be made: $(echo "$said" | tail -n 1)"
@@ -62,7 +63,8 @@ report() {
                 ;;
             "ERROR: "*) reason=$rest ;;
             "failed ")
-                [ ! "$offline" ] || fail "The packages could not be downloaded: connect to the network, where need be with HTTPS_PROXY and PIP_CERT."
+                advice='connect to the network, where need be with HTTPS_PROXY and PIP_CERT'
+                [ ! "$offline" ] || fail "The packages could not be downloaded: $advice."
                 fail "The packages could not be installed: $reason"
                 ;;
         esac
