@@ -1,8 +1,9 @@
 # Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
-.PHONY: help setup run migrate rollback test check drills schema openapi bench bench-growth client demo lock clean
+.PHONY: help setup run migrate rollback test check drills schema openapi bench bench-growth client demo lock licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo "A setting may stand behind it, as in make run PORT=8001; README.md lists them."
 
 run: .venv/run.stamp ## start the service (and its own PostgreSQL unless DATABASE_URL names one)
 	@exec .venv/bin/python -m service
@@ -55,33 +56,21 @@ lock: setup ## pin what the requirements*.in files need, with hashes
 			--no-header --no-emit-index-url "$$name.in" --output-file "$$name.txt" || exit 1; \
 	done
 
+licences: .venv/run.stamp ## list what runs in production: versions, licences, installed sizes
+	@exec .venv/bin/python -m tests.licences
+
 clean: ## remove everything that was made, except .data
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 setup: .venv/test.stamp ## install all that the tests need into .venv
 
 # A stamp is written last, so an interrupted installation is done again.
-pip = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
-install-failed = { echo "The installation failed, for the reason above. It needs the network; the same command tries again." >&2; exit 1; }
-
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
-	@echo "Adding the tools of the tests to .venv: about 80 MB to download, a minute, once."
-	@$(pip) -r requirements-dev.txt || $(install-failed)
-	@touch $@
+	@sh install.sh $@ "the tools of the tests into .venv: about 80 MB to download, a minute, once" $<
 
 .venv/run.stamp: requirements.txt requirements-local.txt .venv/bin/python
-	@if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3 python3.14 python3.13 python3.12 python3.11; fi; \
-	for python; do \
-		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
-		python=; \
-	done; \
-	[ "$$python" ] || { echo "Python 3.11 or newer is needed (tried: $$*); PYTHON=/path/to/python3 names one." >&2; exit 1; }; \
-	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "$$python lacks its venv module: on Debian and Ubuntu, apt install python3-venv brings it." >&2; exit 1; }; \
-	echo "Installing the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once."; \
-	"$$python" -m venv --clear .venv || $(install-failed)
-	@$(pip) -r requirements.txt -r requirements-local.txt || $(install-failed)
-	@touch $@
+	@sh install.sh $@ "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
+		requirements.txt requirements-local.txt
 
 # No recipe: where the virtual environment's Python is gone (or a system upgrade replaced it), the stamp above is out of date.
 .venv/bin/python:

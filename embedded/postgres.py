@@ -57,8 +57,8 @@ class Embedded:
             if state != ACCEPTING:
                 self._launch()
         except OSError as error:
-            reason = f"{error.strerror}, {error.filename}"
-            raise EmbeddedError(f"DATA_DIR={self.data_dir} cannot be used: {reason}.") from error
+            what = f"DATA_DIR={self.data_dir} cannot be used ({error.strerror}: {error.filename})"
+            raise EmbeddedError(f"{what}: set another, for example DATA_DIR=/tmp/todo.") from error
         self.url = f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}&port={PORT}"
 
     def stop(self) -> None:
@@ -84,9 +84,8 @@ class Embedded:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EmbeddedError(
-                f"DATA_DIR={self.data_dir} is in use by another copy: stop that one, or set another DATA_DIR and PORT."
-            ) from None
+            what = f"DATA_DIR={self.data_dir} is in use by another copy"
+            raise EmbeddedError(f"{what}: stop it, or start this with DATA_DIR=.data2 and PORT=8001.") from None
 
     def _create(self) -> None:
         self._say(f"Creating the development database in {self.data_dir} (first start only) …")
@@ -99,7 +98,7 @@ class Embedded:
         locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         done = self._run(new, "initdb", "-D", ".", "-U", "postgres", "--auth=trust", "--no-sync", *locale)
         if done.returncode:
-            raise EmbeddedError(f"The development database could not be made: {_reason(done.stderr)}")
+            raise EmbeddedError(f"The database could not be made in DATA_DIR={self.data_dir}: {_reason(done.stderr)}")
         new.rename(self.data)
 
     def _launch(self) -> None:
@@ -113,7 +112,8 @@ class Embedded:
         done = self._pg_ctl("start", "-l", log.name, "-o", f"-k . -p {PORT} -h '' -c timezone=UTC -c log_timezone=UTC")
         if done.returncode:
             reason = _reason(log.read_text(errors="replace") if log.exists() else done.stderr)
-            raise EmbeddedError(f"The database in DATA_DIR={self.data_dir} did not start: {reason}")
+            what = f"The database in DATA_DIR={self.data_dir} did not start ({reason})"
+            raise EmbeddedError(f"{what}: set another, for example DATA_DIR={self.data_dir}-new.")
 
     def _state(self) -> int:
         return self._run(self.data, "pg_isready", "-q", "-h", str(self._socket_dir), "-p", PORT).returncode
@@ -157,4 +157,4 @@ def as_owner_of(folder: Path) -> list[str]:
 
 def _reason(output: str) -> str:
     """What PostgreSQL's programs say of a failure, as the end of a sentence."""
-    return " ".join(re.findall(r"(?:FATAL|PANIC|DETAIL|HINT|error): +(.+)", output)) or output.strip()[-300:]
+    return "; ".join(re.findall(r"(?:FATAL|PANIC|DETAIL|HINT|error): +(.+)", output)) or output.strip()[-300:]

@@ -51,5 +51,6 @@ def main(base: str) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1].rstrip("/"))
-    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-        raise SystemExit(f"{sys.argv[1]} is no todo service that answers ({error}): `make run` starts one.") from None
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
+        advice = "`make run` starts one, BASE names another, for example BASE=http://127.0.0.1:8001"
+        raise SystemExit(f"{sys.argv[1]} is no todo service that answers ({error}): {advice}.") from None

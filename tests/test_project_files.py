@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 from tests.commands import PROJECT
@@ -30,6 +31,23 @@ def test_every_dependency_says_why_it_is_there() -> None:
         for name in re.findall(r"^([A-Za-z0-9-]+)[^=\s]*==", file.read_text("utf-8"), re.MULTILINE)
     ]
     assert sorted(explained) == sorted(needed)
+
+
+def test_the_change_log_knows_the_documents_version() -> None:
+    with (PROJECT / "service" / "openapi.toml").open("rb") as file:
+        version = tomllib.load(file)["document"]["info"]["version"]
+    text = (PROJECT / "CHANGELOG.md").read_text("utf-8")
+    releases = re.findall(r"^## \[(.+)\](?: - \d{4}-\d{2}-\d{2})?$", text, re.MULTILINE)
+    assert releases[:2] == ["Unreleased", version]
+
+
+def test_before_a_commit_stands_make_check_and_nothing_is_fetched() -> None:
+    text = (PROJECT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert re.findall(r"\b(repo|entry|language): (.+)", text) == [
+        ("repo", "local"),
+        ("entry", "make check"),
+        ("language", "system"),
+    ]
 
 
 def tracked() -> list[Path]:
