@@ -41,7 +41,7 @@ bench: setup ## measure this service against others on this machine
 bench-growth: setup ## measure latency against rows, and plot it into specs/
 	@exec .venv/bin/python -m bench.growth
 
-client: .venv/run.stamp examples/typescript/node_modules ## write the TypeScript example's types anew from the API's document; needs npm
+client: examples/typescript/node_modules ## write the TypeScript example's types anew from the API's document; needs npm
 	@npm --prefix examples/typescript run --silent generate < service/openapi.json
 
 examples/typescript/node_modules: examples/typescript/package-lock.json

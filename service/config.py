@@ -88,8 +88,8 @@ def load_settings() -> Settings:
         reason = first["msg"].replace("Input should", "must").partition(", unable")[0].removeprefix("Value error, ")
         example = "" if first["type"] == "value_error" else f", for example {Settings.model_fields[name].default}"
         raise SettingsError(f"{name.upper()} {reason}{example}.") from None
-    except UnicodeDecodeError:
-        raise SettingsError("The .env file must be UTF-8 text.") from None
+    except (UnicodeDecodeError, OSError):
+        raise SettingsError("The .env file must be UTF-8 text that you may read.") from None
 
 
 def connection(settings: Settings) -> tuple[str, str]:
