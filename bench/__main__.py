@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.calls import CALLS, Calls
 from bench.contestants import CONTESTANTS, Contestant
-from bench.database import Database, server
+from bench.database import Database, fastest_folder, server
 from bench.limit import pgbench
 from bench.load import Measured, Wrong, install_wrk
 from bench.process import running
@@ -71,7 +71,7 @@ def main() -> None:
     results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     limits: list[float] = []
     progress = Progress(options.rounds * (len(contestants) * (1 + len(CALLS)) + 1))
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, server() as database:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, server(fastest_folder()) as database:
         calls = Calls(database, Path(folder))
         for turn in range(options.rounds):
             first = turn % len(contestants)

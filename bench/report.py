@@ -54,6 +54,7 @@ def machine(database: Database) -> list[str]:
         f"{os.cpu_count()} cores ({model}), Linux {platform.release()}",
         f"Python {platform.python_version()}, {postgres.strip()}, {wrk}",
         "PostgreSQL's settings: " + ", ".join(f"{name} {database.settings[name]}" for name in shown),
+        f"PostgreSQL's data lies in {database.home.parent}",
     ]
 
 

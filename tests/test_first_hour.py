@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.embedded import Embedded
+from embedded.postgres import Embedded
 from tests.commands import PROJECT, environment
 from tests.programs import program
 

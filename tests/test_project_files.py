@@ -34,7 +34,7 @@ def test_every_dependency_says_why_it_is_there() -> None:
 
 
 def test_the_change_log_knows_the_documents_version() -> None:
-    with (PROJECT / "service" / "openapi.toml").open("rb") as file:
+    with (PROJECT / "specs" / "openapi.toml").open("rb") as file:
         version = tomllib.load(file)["document"]["info"]["version"]
     text = (PROJECT / "CHANGELOG.md").read_text("utf-8")
     releases = re.findall(r"^## \[(.+)\](?: - \d{4}-\d{2}-\d{2})?$", text, re.MULTILINE)
