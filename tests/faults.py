@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tests.statements import USES
+
 TASKS, AUTH, ROUTING, SQL = "service/tasks.py", "service/auth.py", "service/routing.py", "sql/queries/tasks.sql"
 
 
@@ -40,10 +42,10 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     ),
     "delete answers 204 for nothing": (Edit(TASKS, "async def delete_task", "if row is None", "if row is ..."),),
     "create takes completed": (
-        Edit(SQL, CREATE, "title, description)", "title, description, completed)"),
-        Edit(SQL, CREATE, "$3, $4)", "$3, $4, $5)"),
+        Edit(SQL, CREATE, ")\n    values", ", completed)\n    values"),
+        Edit(SQL, CREATE, ")\n    on", f", ${len(USES['create_task'].types) + 1})\n    on"),
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
-        Edit(TASKS, "async def create_task", "sent.description)", "sent.description, sent.completed is True)"),
+        Edit(TASKS, "async def create_task", ")\n    return", ", sent.completed is True)\n    return"),
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),

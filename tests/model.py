@@ -150,7 +150,7 @@ def agrees(people: list[Person], owner: psycopg.Connection) -> None:
     alive = [person for person in people if person.alive]
     users = owner.execute("select id::text, email from users").fetchall()
     assert sorted(users) == sorted((person.id, person.email) for person in alive)
-    rows = owner.execute("select id, title, description, completed, user_id, created_at, updated_at from tasks")
+    rows = owner.execute("select * from tasks")
     names = [column.name for column in rows.description or ()]
     stored = [{name: _wire(value) for name, value in zip(names, row, strict=True)} for row in rows]
     expected = [task for person in alive for task in person.tasks.values()]
@@ -161,4 +161,4 @@ def agrees(people: list[Person], owner: psycopg.Connection) -> None:
 def _wire(value: object) -> object:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return str(value) if isinstance(value, uuid.UUID) else value
+    return value if isinstance(value, bool | None) else str(value)

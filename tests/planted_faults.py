@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.faults import FAULTS, Edit
 
 PROJECT = Path(__file__).parent.parent
-COPIED = ("service", "sql", "tests")
+COPIED = ("embedded", "service", "sql", "tests")
 AGREED = re.compile(r"model test: (\d+) steps; no difference")
 DIFFERED = re.compile(r"the first difference after (\d+): (.*)")
 

@@ -36,10 +36,7 @@ def everything_but_its_id(response: httpx.Response) -> tuple[Any, ...]:
 
 async def test_the_routes_table_is_walked() -> None:
     assert all(isinstance(route, Route) for route in ROUTES)
-    assert {operation for operation in OPERATIONS if operation[1].startswith("/api/tasks")} == {
-        ("GET", "/api/tasks"), ("HEAD", "/api/tasks"), ("POST", "/api/tasks"), ("GET", "/api/tasks/{id}"),
-        ("HEAD", "/api/tasks/{id}"), ("PUT", "/api/tasks/{id}"), ("DELETE", "/api/tasks/{id}"),
-    }  # fmt: skip
+    assert {("GET", "/api/tasks"), ("HEAD", "/api/tasks"), ("DELETE", "/api/tasks/{id}")} < OPERATIONS - PUBLIC
     assert PUBLIC < OPERATIONS
 
 

@@ -8,6 +8,7 @@ import pytest
 from service.queries import SQL
 from tests.answers import assert_error
 from tests.api import Api
+from tests.statements import USES
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +56,8 @@ async def test_constraints_keep_their_answers_on_partitions(api: Api, owner: psy
 
 async def test_a_create_that_is_sent_again_finds_its_row_on_partitions(api: Api, owner: psycopg.Connection) -> None:
     user = uuid.UUID(api.user().id)
-    cursor = psycopg.RawCursor(owner)
-    sent = [cursor.execute(SQL.create_task.sql.encode(), [user, user, "One", None]).fetchone() for _ in range(2)]
+    cursor, values = psycopg.RawCursor(owner), [user, *USES["create_task"].values[1:]]
+    sent = [cursor.execute(SQL.create_task.sql.encode(), values).fetchone() for _ in range(2)]
     assert sent[0] is not None and sent[0] == sent[1]
 
 

@@ -54,14 +54,15 @@ JOINS = {
     "update_task": ("where", "from tasks as other where"),
     "delete_task": ("where", "using tasks as other where"),
 }
+COLUMNS, VALUES = re.findall(r"\(user_id, id, .*\)|values \(.*\)", STATEMENTS["create_task"])
 INSERTS = {
     "swapped": ("values ($1, $2", "values ($2, $1"),
     "swapped columns": ("(user_id, id, title", "(id, user_id, title"),
     "constant owner": ("values ($1,", "values (gen_random_uuid(),"),
-    "no owner": ("(user_id, id, title, description)\n    values ($1, $2, $3, $4)", "default values"),
-    "second row": ("$4)", "$4), ($2, $2, $3, $4)"),
-    "everybody's": ("values ($1, $2, $3, $4)", "select $1, $2, title, description from tasks"),
-    "others'": ("values ($1, $2, $3, $4)", "select user_id, id, title, description from tasks where user_id = $1"),
+    "no owner": (f"{COLUMNS}\n    {VALUES}", "default values"),
+    "second row": (VALUES, f"{VALUES}, {VALUES.removeprefix('values ').replace('$1', '$2')}"),
+    "everybody's": (VALUES, f"select {COLUMNS[1:-1].replace('user_id', '$1')} from tasks"),
+    "others'": (VALUES, f"select {COLUMNS[1:-1]} from tasks where user_id = $1"),
     "conflict with anybody": ("on conflict (user_id, id)", "on conflict (id)"),
     "conflict by name": ("on conflict (user_id, id)", "on conflict on constraint tasks_pkey"),
     "new owner": ("set title = tasks.title", "set user_id = excluded.user_id"),

@@ -86,7 +86,7 @@ async def test_a_deleted_task_is_gone(api: Api) -> None:
     assert (await api.list_tasks(user)).json() == {"tasks": [kept]}
 
 
-async def test_creating_ignores_everything_but_title_and_description(api: Api) -> None:
+async def test_creating_ignores_what_the_client_may_not_say(api: Api) -> None:
     user, other = api.user(), api.user()
     forged_id = str(uuid.uuid4())
     forgeries: list[dict[str, Any]] = [

@@ -149,12 +149,6 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** Account */
-        Account: {
-            /** @description A JWT (HS256): `user_id`, `sub`, `email`, `iat`, `exp`. */
-            token: string;
-            user: components["schemas"]["User"];
-        };
         /** CreateTask */
         CreateTask: {
             /**
@@ -167,11 +161,6 @@ export interface components {
              * @example Two litres
              */
             description?: string | null;
-        };
-        /** Error */
-        Error: {
-            /** @description A sentence to show to a person. */
-            error: string;
         };
         /** LogIn */
         LogIn: {
@@ -198,38 +187,6 @@ export interface components {
              */
             password: string;
         };
-        /** Task */
-        Task: {
-            /** Format: uuid */
-            id: string;
-            /** @example Buy milk */
-            title: string;
-            /** @example Two litres */
-            description: string | null;
-            completed: boolean;
-            /** Format: uuid */
-            user_id: string;
-            /**
-             * Format: date-time
-             * @description UTC.
-             * @example 2026-01-31T09:30:00.000000Z
-             */
-            created_at: string;
-            /**
-             * Format: date-time
-             * @description UTC.
-             * @example 2026-01-31T09:30:00.000000Z
-             */
-            updated_at: string;
-        };
-        /** TaskAnswer */
-        TaskAnswer: {
-            task: components["schemas"]["Task"];
-        };
-        /** TaskList */
-        TaskList: {
-            tasks: components["schemas"]["Task"][];
-        };
         /** UpdateTask */
         UpdateTask: {
             /**
@@ -245,7 +202,11 @@ export interface components {
             /** @example true */
             completed?: boolean;
         };
-        /** User */
+        Account: {
+            /** @description A JWT (HS256): `user_id`, `sub`, `email`, `iat`, `exp`. */
+            token: string;
+            user: components["schemas"]["User"];
+        };
         User: {
             /** Format: uuid */
             id: string;
@@ -254,6 +215,35 @@ export interface components {
              * @example ada@example.com
              */
             email: string;
+        };
+        TaskAnswer: {
+            task: components["schemas"]["Task"];
+        };
+        TaskList: {
+            tasks: components["schemas"]["Task"][];
+        };
+        Task: {
+            /** Format: uuid */
+            id: string;
+            /** @example Buy milk */
+            title: string;
+            /** @example Two litres */
+            description: string | null;
+            completed: boolean;
+            /** Format: uuid */
+            user_id: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        /**
+         * Format: date-time
+         * @description UTC.
+         * @example 2026-01-31T09:30:00.000000Z
+         */
+        Time: string;
+        Error: {
+            /** @description A sentence to show to a person. */
+            error: string;
         };
     };
     responses: never;
