@@ -15,7 +15,7 @@ from tests.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").glob("*.py"))
 PYTHON = [*SERVICE, *sorted((PROJECT / "tests").rglob("*.py"))]
-MOST_LINES = 1860
+MOST_LINES = 1955
 LONGEST_FUNCTION = 40
 # A module imports from the lines below its own, never from its own or from above.
 LAYERS = [
@@ -25,7 +25,7 @@ LAYERS = [
     {"app"},
     {"docs"},
     {"openapi"},
-    {"users", "tasks", "health", "edge", "log", "metrics", "routing", "schema"},
+    {"better_auth", "users", "tasks", "health", "edge", "log", "metrics", "routing", "schema"},
     {"state"},
     {"auth", "passwords", "attempts", "body"},
     {"database"},
