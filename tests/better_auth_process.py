@@ -68,8 +68,11 @@ class BetterAuth:
 
 
 @contextmanager
-def start(app: Path, port: int = 0, alg: str = "EdDSA", life: str = "15m") -> Iterator[BetterAuth]:
-    options = json.dumps({"port": port, "alg": alg, "expirationTime": life})
+def start(
+    app: Path, port: int = 0, alg: str = "EdDSA", life: str = "15m", rotation: int | None = None
+) -> Iterator[BetterAuth]:
+    """`rotation` is how many seconds a key signs; then there is a new one beside it."""
+    options = json.dumps({"port": port, "alg": alg, "expirationTime": life, "rotationInterval": rotation})
     command = [program("node"), "server.js", options]
     with subprocess.Popen(command, cwd=app, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -22,6 +22,7 @@ from tests.api import BROWSER, Api, User, serve, settings, token
 from tests.better_auth_process import BetterAuth, start
 from tests.databases import Template
 from tests.live import start as start_service
+from tests.wire import Moment, wire
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +92,20 @@ async def test_the_first_task_makes_the_row_and_nothing_else_does(
     assert {answer.status_code for answer in answers} == {201}
     assert owner.execute("select id::text, email, password_hash from users").fetchall() == [(ada.id, None, None)]
     assert len((await api.list_tasks(ada)).json()["tasks"]) == 12
+
+
+@pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
+@pytest.mark.parametrize("statement", ["create_task", "create_federated_user"])
+async def test_a_connection_that_dies_under_the_first_task_is_not_noticed(
+    installation: BetterAuth, template: Template, database_name: str, statement: str, moment: Moment
+) -> None:
+    async with wire(template._replace(pooler="").service_url(database_name)) as line:
+        async with serve(settings(line.url(), better_auth_url=installation.url)) as api:
+            ada = somebody(installation)
+            line.cut(statement, moment)
+            task = await api.task(ada)
+            assert not line.cuts_left
+            assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
 async def test_later_tasks_are_one_statement(
@@ -173,7 +188,26 @@ async def test_no_token_outlives_its_exp(better_auth_app: Path, database_url: st
             assert await status(api, user) == 401
 
 
-async def test_keys_that_are_rotated(better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_that_rotate_by_themselves(
+    better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
+    with start(better_auth_app, rotation=1) as installation:
+        person = installation.sign_up("ada@example.com")
+        async with serve(settings(database_url, better_auth_url=installation.url)) as api:
+            users = []
+            for _ in range(3):
+                users.append(person.user())
+                assert await status(api, users[-1]) == 200
+                await asyncio.sleep(1.1)
+            assert len({jwt.get_unverified_header(user.token)["kid"] for user in users}) == 3
+            # The keys before are still published, for the tokens that they have signed.
+            assert [await status(api, user) for user in users] == [200, 200, 200]
+
+
+async def test_keys_that_are_withdrawn(
+    better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
     with start(better_auth_app) as installation:
         person = installation.sign_up("ada@example.com")

@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import jwt
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from jwt.algorithms import OKPAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
 from service import better_auth
 from tests.answers import assert_error
 from tests.api import Api, User, serve, settings
+from tests.programs import program
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +174,52 @@ async def test_nobody_asks_while_nobody_uses_such_tokens(
     assert key_server.asked == 1
 
 
+async def test_only_a_certificate_that_is_trusted_is(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        program("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-subj", "/CN=keys", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    keys = KeyServer()
+    server = await asyncio.start_server(keys.serve, "127.0.0.1", 0, ssl=tls)
+    keys.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    user = keys.person("first")
+    async with service(database_url, keys) as api:
+        assert_error(await api.list_tasks(user), 503, "Service temporarily unavailable")
+    assert keys.asked == 0
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    async with service(database_url, keys) as api:
+        assert await status(api, user) == 200
+    server.close()
+
+
+async def test_a_key_too_weak_is_no_key(database_url: str, key_server: KeyServer) -> None:
+    key = generate_private_key(65537, 1024)
+    weak = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "alg": "RS256", "kid": "weak"}
+    key_server.answer = ok(json.dumps({"keys": [weak]}).encode())
+    claims = jwt.decode(key_server.person("first").token, options={"verify_signature": False})
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        token = jwt.encode(claims, key, "RS256", {"kid": "weak"})
+    async with service(database_url, key_server) as api:
+        assert_error(await api.list_tasks(User("", "", token)), 401, "Unauthorized")
+
+
 SECRET_KEY = b'{"keys": [{"kty": "oct", "kid": "first", "alg": "HS256", "k": "%s"}]}' % (b"A" * 64)
+POINT = b'{"keys": [{"kty": "EC", "crv": "%%s", "kid": "first", "alg": "ES256", "x": "%s", "y": "%s"}]}' % (
+    b"A" * 43,
+    b"B" * 43,
+)
 ANSWERS = {
     "an error": ok(b"{}", b"HTTP/1.1 500 Internal Server Error\r\n"),
     "a redirect": ok(b"", b"HTTP/1.1 302 Found\r\nLocation: /api/auth/jwks\r\n"),
@@ -183,6 +233,8 @@ ANSWERS = {
     ),
     "a secret": ok(SECRET_KEY),
     "a secret that says it is none": ok(SECRET_KEY.replace(b"HS256", b"EdDSA")),
+    "a point beside its curve": ok(POINT % b"P-256"),
+    "a curve that the algorithm does not have": ok(POINT % b"P-521"),
     "nesting without end": ok(b"[" * 50_000),
     "more than there can be": ok(b'{"keys": [%s' % (b" " * 100_000)),
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",

@@ -1,4 +1,4 @@
-// A Better Auth installation kept in memory. The argument is JSON: the port (0: any), its keys' algorithm, its tokens' life.
+// A Better Auth installation kept in memory. The argument is JSON: the port (0: any), its keys' algorithm and life, its tokens'.
 // Beside what Better Auth serves, GET /keys shows the private keys, for the tests to sign with, and DELETE /keys withdraws them.
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
@@ -6,7 +6,7 @@ import { memoryAdapter } from "better-auth/adapters/memory";
 import { toNodeHandler } from "better-auth/node";
 import { jwt } from "better-auth/plugins";
 
-const { port, alg, expirationTime } = JSON.parse(process.argv[2]);
+const { port, alg, expirationTime, rotationInterval } = JSON.parse(process.argv[2]);
 const tables = { user: [], session: [], account: [], verification: [], jwks: [] };
 let handle;
 
@@ -25,7 +25,12 @@ server.listen(port, "127.0.0.1", () => {
     emailAndPassword: { enabled: true },
     rateLimit: { enabled: false },
     telemetry: { enabled: false },
-    plugins: [jwt({ jwks: { keyPairConfig: { alg }, disablePrivateKeyEncryption: true }, jwt: { expirationTime } })],
+    plugins: [
+      jwt({
+        jwks: { keyPairConfig: { alg }, rotationInterval, disablePrivateKeyEncryption: true },
+        jwt: { expirationTime },
+      }),
+    ],
   });
   handle = toNodeHandler(auth);
   console.log(`Better Auth answers at ${baseURL}`);
