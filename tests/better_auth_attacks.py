@@ -43,8 +43,10 @@ def federated(alg: str, key: Any, kid: str, issuer: str, subject: str) -> Kind:
     return Kind({"alg": alg, "kid": kid}, claims, Signer(alg, key), Signer(alg, made(alg)))
 
 
-def confusions(kind: Kind, public: dict[str, bytes]) -> dict[str, bytes]:
+def confusions(kind: Kind) -> dict[str, bytes]:
     """One key for one algorithm, both ways."""
+    assert isinstance(kind.sign, Signer)
+    public = kind.sign.public()
     hs256 = {**kind.header, "alg": "HS256"}
     ours = {**kind.claims, "user_id": USER}
     others = [
@@ -94,8 +96,7 @@ def identities(kind: Kind) -> dict[str, bytes]:
 
 
 def attacks(kind: Kind) -> dict[str, list[bytes]]:
-    assert isinstance(kind.sign, Signer)
-    tokens = of_every_kind(kind) | confusions(kind, kind.sign.public()) | identities(kind)
+    tokens = of_every_kind(kind) | confusions(kind) | identities(kind)
     return headers(kind.say(), kind.say(exp=LATER + 1)) | {name: [b"Bearer " + token] for name, token in tokens.items()}
 
 

@@ -99,13 +99,13 @@ async def test_the_first_task_makes_the_row_and_nothing_else_does(
 async def test_a_connection_that_dies_under_the_first_task_is_not_noticed(
     installation: BetterAuth, template: Template, database_name: str, statement: str, moment: Moment
 ) -> None:
-    async with wire(template._replace(pooler="").service_url(database_name)) as line:
-        async with serve(settings(line.url(), better_auth_url=installation.url)) as api:
-            ada = somebody(installation)
-            line.cut(statement, moment)
-            task = await api.task(ada)
-            assert not line.cuts_left
-            assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
+    url = template._replace(pooler="").service_url(database_name)
+    async with wire(url) as line, serve(settings(line.url(), better_auth_url=installation.url)) as api:
+        ada = somebody(installation)
+        line.cut(statement, moment)
+        task = await api.task(ada)
+        assert not line.cuts_left
+        assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
 async def test_later_tasks_are_one_statement(

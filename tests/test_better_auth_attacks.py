@@ -17,7 +17,9 @@ from tests.live import Live
 from tests.live import start as start_service
 from tests.test_token_attacks import REFUSAL, REFUSAL_HEADERS, ask
 
-EACH = [(alg, name) for alg in ALGORITHMS for name in better_auth_attacks.attacks(NAMES[alg])]
+EACH = [("EdDSA", name) for name in better_auth_attacks.attacks(NAMES["EdDSA"])]
+# RSA's public keys are the ones that are most often taken for secrets.
+EACH += [("RS256", name) for name in better_auth_attacks.confusions(NAMES["RS256"])]
 
 
 class Target(NamedTuple):
