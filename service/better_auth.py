@@ -20,7 +20,7 @@ from service.errors import unauthorized, unavailable
 logger = logging.getLogger("service.better_auth")
 
 ALGORITHMS = ("EdDSA", "ES256", "ES512", "PS256", "RS256")
-"""What Better Auth can be set to; "alg" of a published key is one of these, so an HMAC key among them is none."""
+"""What Better Auth can be set to. A key does for the one of them that it is published for."""
 CHECKS: Options = {"require": ["exp", "iss", "aud", "sub"], "verify_iat": False, "enforce_minimum_key_length": True}
 FETCH_SECONDS = 2.0
 LARGEST_BYTES = 65536
@@ -72,7 +72,7 @@ class BetterAuthTokens(Tokens):
             published = await asyncio.wait_for(asyncio.to_thread(_get, self._issuer), FETCH_SECONDS)
             if published != self._published:
                 keys = jwt.PyJWKSet.from_json(published.decode())  # without those that it cannot use
-                self._keys = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in ALGORITHMS}
+                self._keys = {key.key_id: key for key in keys if key.key_id}
                 self._published = published
                 self._verified.clear()  # no token outlives its key
             self._answered = True
