@@ -38,7 +38,7 @@ class Person:
 
     def user(self) -> User:
         """With a new token, as the service sees them."""
-        response = httpx.get(f"{self.better_auth}/api/auth/token", headers={"Cookie": self.cookies})
+        response = httpx.get(f"{self.better_auth}/api/auth/token", headers={"Cookie": self.cookies}, timeout=20)
         issuer = uuid.uuid5(uuid.NAMESPACE_URL, self.better_auth)
         return User(str(uuid.uuid5(issuer, self.id)), self.email, response.raise_for_status().json()["token"])
 
@@ -54,7 +54,7 @@ class BetterAuth:
 
     def sign_up(self, email: str) -> Person:
         sent = {"name": "Somebody", "email": email, "password": PASSWORD}
-        response = httpx.post(f"{self.url}/api/auth/sign-up/email", json=sent).raise_for_status()
+        response = httpx.post(f"{self.url}/api/auth/sign-up/email", json=sent, timeout=20).raise_for_status()
         cookies = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
         return Person(self.url, response.json()["user"]["id"], email, cookies)
 
@@ -79,6 +79,9 @@ def start(
             assert process.stdout
             line = process.stdout.readline()
             assert "answers at" in line, line
-            yield BetterAuth(line.split()[-1], process)
+            url = line.split()[-1]
+            # Makes the first key; two who ask at once make two.
+            httpx.get(f"{url}/api/auth/jwks", timeout=20).raise_for_status()
+            yield BetterAuth(url, process)
         finally:
             process.kill()

@@ -179,7 +179,7 @@ async def test_every_algorithm_of_better_auth(better_auth_app: Path, database_ur
 
 
 async def test_no_token_outlives_its_exp(better_auth_app: Path, database_url: str) -> None:
-    with start(better_auth_app, life="3s") as installation:
+    with start(better_auth_app, life="5s") as installation:
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
             user = somebody(installation)
             expires = jwt.decode(user.token, options={"verify_signature": False})["exp"]

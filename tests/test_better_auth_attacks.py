@@ -36,7 +36,6 @@ def attacked(app: Path, template: Template, alg: str) -> Iterator[Target]:
         start_service(template.service_url(database), BETTER_AUTH_URL=installation.url) as live,
     ):
         person = installation.sign_up("ada@example.com")
-        person.user()  # from now on there is a key
         (pair,) = installation.keys()
         key = get_default_algorithms()[alg].from_jwk(pair["privateKey"])
         kind = federated(alg, key, pair["id"], installation.url, person.id)
