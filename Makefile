@@ -51,7 +51,7 @@ demo: .venv/run.stamp ## fill a demo account in the service that runs at BASE, a
 	@exec .venv/bin/python examples/demo.py "$${BASE:-http://127.0.0.1:8000}"
 
 lock: setup ## pin what the requirements*.in files need, with hashes
-	@for name in requirements requirements-local requirements-dev; do \
+	@for name in requirements requirements-local requirements-jwks requirements-dev; do \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url "$$name.in" --output-file "$$name.txt" || exit 1; \
 	done

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import docs, health, log, tasks, users
 from service.attempts import Attempts
 from service.auth import Tokens
+from service.better_auth import BetterAuthTokens
 from service.config import Settings, SettingsError, connection, load_settings
 from service.database import Database
 from service.edge import Edge
@@ -56,11 +57,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         # What is there now stays: nothing that a collection should look through again.
         gc.collect()
         gc.freeze()
+        hours, issuer = settings.jwt_expiration_hours, settings.better_auth_url
         yield {
             "attempts": Attempts(database, settings.login_failure_limit),
             "database": database,
             "passwords": passwords,
-            "tokens": Tokens(secret, settings.jwt_expiration_hours),
+            "tokens": BetterAuthTokens(secret, hours, issuer) if issuer else Tokens(secret, hours),
         }
         watch.tell()
         passwords.close()

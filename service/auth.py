@@ -1,8 +1,10 @@
 """Who is asking: tokens (HS256, the secret shared with the frontend) and the user that a request acts for."""
 
+import asyncio
 import math
 import re
 import time
+import uuid
 from typing import Any
 
 import jwt
@@ -19,6 +21,20 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | 
 CHECKS: Options = {"require": ["exp"], "verify_iat": False, "verify_aud": False, "enforce_minimum_key_length": True}
 
 
+class FederatedUser(uuid.UUID):
+    """A user whom Better Auth vouches for: the first task makes the row in `users`."""
+
+
+UserId = str | FederatedUser
+
+
+class KeysWanted(Exception):
+    """The token cannot be judged before `fetch` is done."""
+
+    def __init__(self, fetch: asyncio.Future[None]) -> None:
+        self.fetch = fetch
+
+
 class Tokens:
     """Issues and verifies tokens. Verified ones are remembered, because the signature costs more than the statement's
     share of Python; each with its `exp`, which is looked at every time, so that no token outlives it."""
@@ -26,7 +42,7 @@ class Tokens:
     def __init__(self, secret: str, hours: float) -> None:
         self._secret = secret
         self._seconds = max(1, int(hours * 3600))
-        self._verified: dict[bytes, tuple[float, str]] = {}
+        self._verified: dict[bytes, tuple[float, UserId]] = {}
 
     def issue(self, user_id: str, email: str) -> str:
         now = int(time.time())
@@ -34,7 +50,7 @@ class Tokens:
         claims = {"user_id": user_id, "sub": user_id, "email": email, "iat": now, "exp": now + self._seconds}
         return jwt.encode(claims, self._secret, "HS256")
 
-    def user(self, authorization: bytes) -> str:
+    def user(self, authorization: bytes) -> UserId:
         """The user's id of an `Authorization` header's value; raises ApiError 401 for all but a good token."""
         known = self._verified.get(authorization)
         if known is not None and time.time() < known[0]:
@@ -45,19 +61,22 @@ class Tokens:
         self._verified[authorization] = (expires, user)
         return user
 
-    def _verify(self, authorization: bytes) -> tuple[float, str]:
+    def _verify(self, authorization: bytes) -> tuple[float, UserId]:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             raise unauthorized()
         try:
-            # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
-            claims = jwt.decode(token.strip(b" "), self._secret, ["HS256"], CHECKS)
-            return _expiry(claims), _user(claims)
+            return self._decode(token.strip(b" "))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise unauthorized() from None
 
+    def _decode(self, token: bytes) -> tuple[float, UserId]:
+        # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
+        claims = jwt.decode(token, self._secret, ["HS256"], CHECKS)
+        return expiry(claims), _user(claims)
 
-def _expiry(claims: dict[str, Any]) -> float:
+
+def expiry(claims: dict[str, Any]) -> float:
     """`exp` as a number; raises ValueError where a time claim is of another type or `iat` lies in the future."""
     for name in ("exp", "iat", "nbf"):
         # bool is an int to Python, and PyJWT takes the string "99999999999" for a time.

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -10,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service import dsn
 
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+
+ISSUER = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?/?")
 
 
 class SettingsError(Exception):
@@ -40,6 +43,15 @@ def _origin(text: str) -> str:
     return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
+def _issuer(text: str) -> str:
+    """The origin as Better Auth writes it into its tokens. Keys that come in the clear could be anybody's."""
+    if not ISSUER.fullmatch(text.lower()):
+        raise ValueError("must be an origin with https, or on localhost, for example https://todo.example.com")
+    if find_spec("cryptography") is None:
+        raise ValueError("needs one more package: pip install -r requirements-jwks.txt")
+    return _origin(text)
+
+
 def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
@@ -65,6 +77,7 @@ class Settings(BaseSettings):
     database_url: ConnectionString | None = None
     migration_database_url: ConnectionString | None = None
     better_auth_secret: Annotated[SecretStr, AfterValidator(_long)] | None = None
+    better_auth_url: Annotated[str, AfterValidator(_issuer)] | None = None
     frontend_url: Origins = ("http://localhost:3000",)
     jwt_expiration_hours: Annotated[float, Field(gt=0, le=24 * 3650, allow_inf_nan=False)] = 24
     host: str = "127.0.0.1"

@@ -50,6 +50,7 @@ CONSTRAINTS: dict[str, ApiError] = {
     "users_email_key": ApiError(409, "Email already registered"),
     "users_email_lower_case": bad_request("Invalid email format"),
     "users_email_length": bad_request("Email must not exceed 255 characters"),
+    "users_email_with_password": bad_request("Email and password required"),
     # A good token of a user who is gone.
     "tasks_user_id_fkey": unauthorized(),
     "tasks_title_length": bad_request("Title must not exceed 255 characters"),

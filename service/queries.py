@@ -20,6 +20,7 @@ class Sql(NamedTuple):
     """Every statement of the service."""
 
     create_user: Query
+    create_federated_user: Query
     find_user: Query
     count_attempt: Query
     take_back_attempt: Query

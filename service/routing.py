@@ -1,5 +1,6 @@
 """How a route reaches its handlers: by method, and on all paths but the public ones only with a verified user."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -7,11 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.auth import KeysWanted, UserId
 from service.errors import ApiError
 from service.state import State
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
-Handler = Callable[[Request[State], str], Awaitable[Response]]
+Handler = Callable[[Request[State], UserId], Awaitable[Response]]
 Either = TypeVar("Either", PublicHandler, Handler)
 
 
@@ -35,7 +37,11 @@ class Private:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
-        user = scope["state"]["tokens"].user(scope["authorization"] or b"")
+        try:
+            user = scope["state"]["tokens"].user(scope["authorization"] or b"")
+        except KeysWanted as wanted:
+            await asyncio.wait([wanted.fetch])
+            user = scope["state"]["tokens"].user(scope["authorization"])
         scope["user"] = user  # for the request log
         response = await handler(Request(scope, receive, send), user)
         await response(scope, receive, send)

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import body
-from service.auth import UUID
+from service.auth import UUID, FederatedUser, UserId
 from service.body import invalid, text
-from service.errors import not_found
+from service.errors import ApiError, not_found
 from service.queries import SQL
 from service.state import State
 
@@ -52,25 +52,31 @@ class UpdateTask(BaseModel):
     completed: Completed = False
 
 
-async def list_tasks(request: Request[State], user: str) -> Response:
+async def list_tasks(request: Request[State], user: UserId) -> Response:
     row = await request.scope["state"]["database"].one(SQL.list_tasks, user)
     return Written(row["body"])
 
 
-async def create_task(request: Request[State], user: str) -> Response:
+async def create_task(request: Request[State], user: UserId) -> Response:
     sent = await body.read(request, CreateTask)
-    row = await request.scope["state"]["database"].one(
-        SQL.create_task, user, uuid.uuid4(), sent.title, sent.description
-    )
+    database = request.scope["state"]["database"]
+    task = (user, uuid.uuid4(), sent.title, sent.description)
+    try:
+        row = await database.one(SQL.create_task, *task)
+    except ApiError as refused:
+        if refused.status != 401 or not isinstance(user, FederatedUser):
+            raise
+        await database.one(SQL.create_federated_user, user)
+        row = await database.one(SQL.create_task, *task)
     return Written(row["body"], 201)
 
 
-async def get_task(request: Request[State], user: str) -> Response:
+async def get_task(request: Request[State], user: UserId) -> Response:
     row = await request.scope["state"]["database"].one(SQL.get_task, user, _task_id(request))
     return _found(row)
 
 
-async def update_task(request: Request[State], user: str) -> Response:
+async def update_task(request: Request[State], user: UserId) -> Response:
     sent = await body.read(request, UpdateTask)
     given = sent.model_fields_set
     if not given:
@@ -83,7 +89,7 @@ async def update_task(request: Request[State], user: str) -> Response:
     return _found(row)
 
 
-async def delete_task(request: Request[State], user: str) -> Response:
+async def delete_task(request: Request[State], user: UserId) -> Response:
     row = await request.scope["state"]["database"].one(SQL.delete_task, user, _task_id(request), resent_nothing=True)
     if row is None:
         raise not_found("Task not found")

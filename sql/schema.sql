@@ -34,11 +34,12 @@ CREATE TABLE public.tasks (
 
 CREATE TABLE public.users (
     id uuid NOT NULL,
-    email text NOT NULL,
-    password_hash text NOT NULL,
+    email text,
+    password_hash text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT users_email_length CHECK (((char_length(email) >= 3) AND (char_length(email) <= 255))),
-    CONSTRAINT users_email_lower_case CHECK ((email = lower(email)))
+    CONSTRAINT users_email_lower_case CHECK ((email = lower(email))),
+    CONSTRAINT users_email_with_password CHECK (((email IS NULL) = (password_hash IS NULL)))
 );
 
 ALTER TABLE ONLY public.login_attempts

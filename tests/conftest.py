@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 from embedded.postgres import Embedded
 from service.migrations import migrate
 from tests.api import BROWSER, Api, serve, settings
+from tests.better_auth_process import install
 from tests.databases import Template, database, role
 from tests.live import Live, start
 from tests.pgbouncer import pooler
@@ -96,6 +97,12 @@ async def api_away() -> AsyncIterator[Api]:
         url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
         async with serve(settings(url)) as api:
             yield api
+
+
+@pytest.fixture(scope="session")
+def better_auth_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Better Auth that can be started."""
+    return install(tmp_path_factory.mktemp("better-auth"))
 
 
 @pytest.fixture(scope="module")

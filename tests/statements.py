@@ -17,6 +17,7 @@ class Use(NamedTuple):
 # In this order each finds what the ones before it wrote.
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid", "email": "text"}),
+    "create_federated_user": Use(["uuid"], [OTHER], {"id": "uuid"}),
     "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
     "count_attempt": Use(
         ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}

@@ -15,12 +15,14 @@ pytestmark = pytest.mark.anyio
 KNOWN, UNKNOWN = uuid.UUID(int=1), uuid.UUID(int=2)
 # For each constraint a row that only it refuses, and the answer.
 USER = "insert into users (id, email, password_hash) values (gen_random_uuid(), $1, '')"
+WITHOUT_PASSWORD = "insert into users (id, email) values (gen_random_uuid(), $1)"
 TASK = "insert into tasks (id, user_id, title, description) values (gen_random_uuid(), $1, $2, $3)"
 REFUSED: list[tuple[str, str, list[object], int, str]] = [
     ("users_email_key", USER, ["known@example.com"], 409, "Email already registered"),
     ("users_email_lower_case", USER, ["Known@example.com"], 400, "Invalid email format"),
     ("users_email_length", USER, ["x" * 256], 400, "Email must not exceed 255 characters"),
     ("users_email_length", USER, ["xx"], 400, "Email must not exceed 255 characters"),
+    ("users_email_with_password", WITHOUT_PASSWORD, ["a@example.com"], 400, "Email and password required"),
     ("tasks_user_id_fkey", TASK, [UNKNOWN, "x", None], 401, "Unauthorized"),
     ("tasks_title_length", TASK, [KNOWN, "x" * 256, None], 400, "Title must not exceed 255 characters"),
     ("tasks_title_trimmed", TASK, [KNOWN, " x", None], 400, "Title is required"),
@@ -30,12 +32,13 @@ REFUSED: list[tuple[str, str, list[object], int, str]] = [
 LONGEST: list[tuple[str, list[object]]] = [
     (USER, ["x" * 243 + "@example.com"]),
     (USER, ["a@b"]),
+    ("insert into users (id) values ($1)", [UNKNOWN]),
     (TASK, [KNOWN, "\U0001f427" * 255, "\U0001f427" * 1000]),
     (TASK, [KNOWN, "x", ""]),
 ]
 IMPOSSIBLE = [
     ("users_pkey", "insert into users (id, email, password_hash) values ($1, 'a@example.com', '')"),
-    ("", "insert into users (id, email) values (gen_random_uuid(), $1::uuid::text)"),
+    ("", "insert into users (id, created_at) values ($1, null)"),
     ("", "insert into tasks (user_id, id) values ($1, gen_random_uuid())"),
     ("", "insert into tasks (user_id, id, title, completed) values ($1, gen_random_uuid(), 'x', null)"),
 ]

@@ -15,7 +15,7 @@ from tests.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").glob("*.py"))
 PYTHON = [*SERVICE, PROJECT / "embedded" / "postgres.py", *sorted((PROJECT / "tests").rglob("*.py"))]
-MOST_LINES = 1610
+MOST_LINES = 1715
 LONGEST_FUNCTION = 40
 # A module imports from the lines below its own, never from its own or from above.
 LAYERS = [
@@ -24,7 +24,7 @@ LAYERS = [
     {"serve", "migrations"},
     {"app"},
     {"docs"},
-    {"users", "tasks", "health", "edge", "log", "metrics", "routing", "schema"},
+    {"better_auth", "users", "tasks", "health", "edge", "log", "metrics", "routing", "schema"},
     {"state"},
     {"auth", "passwords", "attempts", "body"},
     {"database"},

@@ -77,6 +77,20 @@ def test_a_table_in_use_is_waited_for_only_so_long(owner_url: str, owner: psycop
     assert migrate(owner_url) == NAMES[1:]
 
 
+def test_taking_back_the_room_for_federated_users_deletes_nobody(owner_url: str, owner: psycopg.Connection) -> None:
+    while NAMES[-1] != "0005.federated-users" and rollback(owner_url) != ["0006"]:
+        pass
+    owner.execute("insert into users (id) values (gen_random_uuid())")
+    owner.execute("insert into tasks (user_id, id, title) select id, gen_random_uuid(), 'Buy milk' from users")
+    before = dump(owner_url)
+    with pytest.raises(MigrationError, match='"email" of relation "users" contains null values'):
+        rollback(owner_url)
+    assert dump(owner_url) == before
+    assert owner.execute("select title from tasks").fetchall() == [("Buy milk",)]
+    owner.execute("delete from users where email is null")
+    assert rollback(owner_url) == ["0005.federated-users"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations, to which a test may add."""

@@ -50,6 +50,16 @@ def test_before_a_commit_stands_make_check_and_nothing_is_fetched() -> None:
     ]
 
 
+def test_the_walks_name_what_there_is() -> None:
+    text = (PROJECT / "specs" / "walks.md").read_text("utf-8")
+    named = re.findall(r"`((?:sql|service|specs|tests|examples)/[^`]+)`", text)
+    assert len(named) > 40
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+    made = re.findall(r"`make ([a-z]+)`", text)
+    assert made
+    assert set(made) <= set(re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
 def tracked() -> list[Path]:
     done = subprocess.run([program("git"), "-C", str(PROJECT), "ls-files", "-z"], capture_output=True, text=True)
     if done.returncode:

@@ -12,6 +12,11 @@ NAMES = {name.upper() for name in Settings.model_fields}
 SECRET = "the-secret-that-nobody-may-see-" + "x" * 8
 URL = "postgresql://todo:hunter2-never-shown@127.0.0.1:1/todo"
 GOOD = {"DATABASE_URL": URL, "BETTER_AUTH_SECRET": SECRET}
+NO_ISSUER = (
+    "app.example.com", "http://app.example.com", "http://localhost.example.com", "http://127.0.0.1.example.com:80",
+    "https://app.example.com/api/auth", "https://app.example.com?x=1", "https://ada@app.example.com", "https://",
+    "ftp://localhost", "https://a.example,https://b.example", "http://localhost:", "*",
+)  # fmt: skip
 
 BAD = [
     ("DATABASE_URL", "mysql://todo@localhost/todo", "DATABASE_URL must begin with postgresql://"),
@@ -21,6 +26,10 @@ BAD = [
     ("MIGRATION_DATABASE_URL", "psql todo", "MIGRATION_DATABASE_URL must begin with postgresql://"),
     ("BETTER_AUTH_SECRET", "too short", "BETTER_AUTH_SECRET must be at least 32 bytes long"),
     ("BETTER_AUTH_SECRET", "x" * 31, "BETTER_AUTH_SECRET must be at least 32 bytes long"),
+    *(
+        ("BETTER_AUTH_URL", value, "BETTER_AUTH_URL must be an origin with https, or on localhost")
+        for value in NO_ISSUER
+    ),
     ("FRONTEND_URL", "localhost:3000", "FRONTEND_URL must be origins"),
     ("FRONTEND_URL", "*", "FRONTEND_URL must be origins"),
     ("FRONTEND_URL", "https://*.example.com", "FRONTEND_URL must be origins"),
@@ -64,6 +73,15 @@ ORIGINS = {
         "http://c.example:443",
     ),
     "http://[::1]:3000": ("http://[::1]:3000",),
+}
+
+ISSUERS = {
+    "https://App.example.com": "https://app.example.com",
+    "https://app.example.com:443/": "https://app.example.com",
+    "https://app.example.com:8443": "https://app.example.com:8443",
+    "http://localhost:3000/": "http://localhost:3000",
+    "http://127.0.0.1": "http://127.0.0.1",
+    "http://[::1]:3000": "http://[::1]:3000",
 }
 
 
@@ -119,6 +137,12 @@ def test_a_file_that_cannot_be_read_is_one_sentence(folder: Path) -> None:
 def test_origins_are_what_browsers_send(monkeypatch: pytest.MonkeyPatch, value: str, origins: tuple[str, ...]) -> None:
     monkeypatch.setenv("FRONTEND_URL", value)
     assert load_settings().frontend_url == origins
+
+
+@pytest.mark.parametrize(("value", "issuer"), ISSUERS.items(), ids=list(ISSUERS))
+def test_better_auth_is_an_origin_as_its_tokens_say(monkeypatch: pytest.MonkeyPatch, value: str, issuer: str) -> None:
+    monkeypatch.setenv("BETTER_AUTH_URL", value)
+    assert load_settings().better_auth_url == issuer
 
 
 def test_settings_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:

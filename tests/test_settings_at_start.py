@@ -1,11 +1,15 @@
 """What a person sees who starts the service with settings that will not do: one sentence, and a failing status."""
 
+import os
 import socket
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.commands import UVICORN, finish, run, start
+from tests.commands import PROJECT, UVICORN, environment, finish, run, start
 from tests.test_settings import BAD, GOOD, SECRET, URL, assert_sentence
 
 # For each variable the first of its bad values.
@@ -38,6 +42,22 @@ def test_what_is_missing(tmp_path: Path, name: str) -> None:
 
 def test_a_database_of_ones_own_needs_the_secret(tmp_path: Path) -> None:
     assert_sentence(sentence(run(tmp_path, "service", DATABASE_URL=URL)), "BETTER_AUTH_SECRET is not set: ")
+
+
+def test_better_auth_needs_a_package_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith("cryptography"):
+            (tmp_path / "packages" / path.name).symlink_to(path)
+    values = {
+        "BETTER_AUTH_URL": "https://app.example.com",
+        "PYTHONPATH": f"{tmp_path / 'packages'}{os.pathsep}{PROJECT}",
+    }
+    # -S: with the packages above, and no others.
+    command = [sys.executable, "-S", "-m", "service"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(**GOOD, **values), capture_output=True, text=True)
+    said = sentence((done.returncode, done.stdout, done.stderr))
+    assert said == "BETTER_AUTH_URL needs one more package: pip install -r requirements-jwks.txt."
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
