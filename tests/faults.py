@@ -49,7 +49,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
-        Edit(TASKS, "async def create_task", "(user, uuid", "(sent.user_id or user, uuid"),
+        Edit(TASKS, "async def create_task", "(user, _new", "(sent.user_id or user, _new"),
     ),
     "list takes user_id from the query": (
         Edit(TASKS, "async def list_tasks", "tasks, user)", 'tasks, request.query_params.get("user_id", user))'),
