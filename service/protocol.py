@@ -17,6 +17,8 @@ ARRIVAL_SECONDS = 20.0
 """From a request's first byte to its last, or from the connection to the first byte; then the connection is closed."""
 LARGEST_OVERHEAD_BYTES = 256 * 1024
 """What may arrive of a request besides its body: head, sizes of chunks, trailers."""
+MOST_HEADERS = 1000
+"""Each takes memory that is not given back; browsers and proxies send some dozens."""
 LONGEST_PIPELINE = 100
 """Requests that wait for the answer to the one before; each takes memory, and no client in use sends any."""
 LINGER_SECONDS = 1.0
@@ -62,6 +64,11 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._until = self.loop.time() + ARRIVAL_SECONDS
         self._overhead = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) == MOST_HEADERS:
+            raise ValueError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

@@ -93,6 +93,12 @@ def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, algorithm)
 
 
+def calls_with_a_body(task_id: str) -> list[tuple[str, str]]:
+    """Method and path of every call that takes one."""
+    accounts = [("POST", "/api/auth/signup"), ("POST", "/api/auth/login")]
+    return [*accounts, ("POST", "/api/tasks"), ("PUT", f"/api/tasks/{task_id}")]
+
+
 def settings(database_url: str, **others: Any) -> Settings:
     """Settings in which nothing but what is given differs from the defaults, whatever the environment says."""
     values = {"database_url": database_url, "better_auth_secret": SECRET, "frontend_url": ORIGIN, **others}

@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -12,7 +13,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from embedded.postgres import Embedded
+from service.database import Database
 from service.migrations import migrate
+from service.queries import Query
 from tests.api import BROWSER, Api, serve, settings
 from tests.better_auth_process import install
 from tests.databases import Template, database, role
@@ -125,3 +128,17 @@ async def web(template: Template, live: Live, live_database: str) -> AsyncIterat
     with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
         async with httpx.AsyncClient(base_url=live.url, headers=BROWSER) as client:
             yield Api(client, owner)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the statements that the service sends from now on, in order."""
+    sent: list[str] = []
+    one = Database.one
+
+    async def noted(database: Database, query: Query, *args: Any, **others: Any) -> Any:
+        sent.append(query.name)
+        return await one(database, query, *args, **others)
+
+    monkeypatch.setattr(Database, "one", noted)
+    return sent

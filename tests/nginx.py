@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from tests.api import BROWSER
+from tests.certificates import make_certificate
 from tests.commands import PROJECT
 from tests.programs import program
 
@@ -75,19 +76,8 @@ def _write_site(started: Nginx, instances: tuple[int, ...]) -> None:
     site = started.folder / "site"
     (site / "server.conf").write_text(SERVER.format(port=started.port))
     (site / "upstream.conf").write_text("".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in instances))
-    command = [
-        program("openssl"),
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    command += ["-subj", "/CN=todo.example.com", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-keyout", str(site / "key.pem"), "-out", str(site / "certificate.pem")]
-    subprocess.run(command, check=True, capture_output=True)
+    names = ("-subj", "/CN=todo.example.com", "-addext", "subjectAltName=IP:127.0.0.1")
+    make_certificate(site, *names, "-keyout", "key.pem", "-out", "certificate.pem")
 
 
 def _wait(started: Nginx, process: subprocess.Popen[bytes]) -> None:

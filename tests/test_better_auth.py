@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jwt
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from service import better_auth
 from service.better_auth import ALGORITHMS
-from service.database import Database
 from tests.answers import assert_error
 from tests.api import BROWSER, Api, User, serve, settings, token
 from tests.better_auth_process import BetterAuth, start
@@ -108,18 +106,8 @@ async def test_a_connection_that_dies_under_the_first_task_is_not_noticed(
         assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
-async def test_later_tasks_are_one_statement(
-    api: Api, installation: BetterAuth, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_later_tasks_are_one_statement(api: Api, installation: BetterAuth, statements: list[str]) -> None:
     ada = somebody(installation)
-    statements: list[str] = []
-    one = Database.one
-
-    async def counted(database: Database, query: Any, *args: Any, **others: Any) -> Any:
-        statements.append(query.name)
-        return await one(database, query, *args, **others)
-
-    monkeypatch.setattr(Database, "one", counted)
     await api.task(ada)
     assert statements == ["create_task", "create_federated_user", "create_task"]
     statements.clear()

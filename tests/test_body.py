@@ -3,7 +3,7 @@
 import pytest
 
 from tests.answers import assert_error
-from tests.api import Api, User
+from tests.api import Api, User, calls_with_a_body
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +33,7 @@ NO_NUMBERS = tuple(
 
 async def everywhere(api: Api, user: User, task_id: str, sent: bytes) -> None:
     """Sends the body to every call that takes one, and expects 400."""
-    calls = (
-        ("POST", "/api/auth/signup"),
-        ("POST", "/api/auth/login"),
-        ("POST", "/api/tasks"),
-        ("PUT", f"/api/tasks/{task_id}"),
-    )
-    for method, path in calls:
+    for method, path in calls_with_a_body(task_id):
         response = await api.request(method, path, user, content=sent)
         assert response.status_code == 400, (method, path, sent[:50])
         assert_error(response, 400)

@@ -15,7 +15,7 @@ from tests.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").glob("*.py"))
 PYTHON = [*SERVICE, PROJECT / "embedded" / "postgres.py", *sorted((PROJECT / "tests").rglob("*.py"))]
-MOST_LINES = 1715
+MOST_LINES = 1720
 LONGEST_FUNCTION = 40
 # A module imports from the lines below its own, never from its own or from above.
 LAYERS = [

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.answers import assert_error
-from tests.api import Api, serve, settings
+from tests.api import Api, calls_with_a_body, serve, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -35,13 +35,7 @@ async def test_one_mib_is_taken_and_one_byte_more_is_413(api: Api) -> None:
     task_id = (await api.task(user))["id"]
     assert (await api.request("POST", "/api/tasks", user, content=padded(MIB))).status_code == 201
     assert (await api.request("POST", "/api/tasks", user, content=in_parts(padded(MIB)))).status_code == 201
-    calls = (
-        ("POST", "/api/auth/signup"),
-        ("POST", "/api/auth/login"),
-        ("POST", "/api/tasks"),
-        ("PUT", f"/api/tasks/{task_id}"),
-    )
-    for method, path in calls:
+    for method, path in calls_with_a_body(task_id):
         assert_error(await api.request(method, path, user, content=padded(MIB + 1)), 413)
         response = await api.request(method, path, user, content=in_parts(padded(MIB + 1)))
         assert "content-length" not in response.request.headers

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from service import better_auth
 from tests.answers import assert_error
 from tests.api import Api, User, serve, settings
-from tests.programs import program
+from tests.certificates import make_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -177,18 +176,8 @@ async def test_nobody_asks_while_nobody_uses_such_tokens(
 async def test_only_a_certificate_that_is_trusted_is(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [
-        program("openssl"),
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    command += ["-subj", "/CN=keys", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    names = ("-subj", "/CN=keys", "-addext", "subjectAltName=IP:127.0.0.1")
+    make_certificate(tmp_path, *names, "-keyout", "key.pem", "-out", "cert.pem")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     keys = KeyServer()

@@ -3,13 +3,11 @@
 import asyncio
 import time
 import uuid
-from typing import Any
 
 import jwt
 import psycopg
 import pytest
 
-from service.database import Database
 from tests.answers import assert_error
 from tests.api import SECRET, Api, serve, settings, token
 
@@ -111,17 +109,10 @@ async def test_the_token_of_a_user_who_is_gone(api: Api, owner: psycopg.Connecti
     assert_error(await api.delete_task(user, task["id"]), 404, "Task not found")
 
 
-async def test_each_request_is_one_statement(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_request_is_one_statement(api: Api, statements: list[str]) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
-    statements: list[str] = []
-    one = Database.one
-
-    async def counted(database: Database, query: Any, *args: Any, **others: Any) -> Any:
-        statements.append(query.name)
-        return await one(database, query, *args, **others)
-
-    monkeypatch.setattr(Database, "one", counted)
+    statements.clear()
     await api.create_task(user)
     await api.list_tasks(user)
     await api.get_task(user, task_id)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tests.certificates import make_certificate
 from tests.programs import missing, program
 
 PASSWORD = "p@ss: w/?rd#[100%+1] é'\\"
@@ -108,22 +109,11 @@ def _make_cluster(server: Server) -> None:
 
 
 def _make_certificates(server: Server) -> None:
-    request = [
-        program("openssl"),
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    authority = ["-keyout", "authority.key", "-out", "authority.crt", "-subj", "/CN=authority of the tests"]
-    signed = ["-CA", "authority.crt", "-CAkey", "authority.key", "-keyout", "server.key", "-out", "server.crt"]
-    names = ["-subj", "/CN=server", "-addext", f"subjectAltName=IP:{server.address}"]
-    names += ["-addext", "basicConstraints=critical,CA:FALSE"]
-    for arguments in (authority, signed + names):
-        subprocess.run(request + arguments, check=True, capture_output=True, cwd=server.folder)
+    authority = ("-keyout", "authority.key", "-out", "authority.crt", "-subj", "/CN=authority of the tests")
+    signed = ("-CA", "authority.crt", "-CAkey", "authority.key", "-keyout", "server.key", "-out", "server.crt")
+    names = ("-subj", "/CN=server", "-addext", f"subjectAltName=IP:{server.address}")
+    make_certificate(server.folder, *authority)
+    make_certificate(server.folder, *signed, *names, "-addext", "basicConstraints=critical,CA:FALSE")
     encrypt = [program("openssl"), "pkey", "-in", "server.key", "-aes256", "-passout", f"pass:{PASSWORD}"]
     subprocess.run([*encrypt, "-out", "client.key"], check=True, capture_output=True, cwd=server.folder)
     for name in ("server.key", "client.key"):

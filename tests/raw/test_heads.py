@@ -22,6 +22,7 @@ NOT_HTTP = {
     "a header over two lines": request("GET /livez", b"X-A: a", b" b"),
     "a blank before the colon": request("GET /livez", b"X-A : a"),
     "a header without a name": request("GET /livez", b": a"),
+    "a thousand headers beside Host": request("GET /livez", *[b"X-A: b"] * 1000),
     "line feeds alone": LIVEZ.replace(b"\r", b""),
     "carriage returns alone": LIVEZ.replace(b"\n", b""),
 }
@@ -77,7 +78,7 @@ UNUSUAL = {
     "an expectation nobody knows": (request("GET /livez", b"Expect: 200-maybe"), 200),
     "an upgrade to HTTP/2": (request("GET /livez", b"Connection: Upgrade", b"Upgrade: h2c"), 200),
     "a websocket": (request("GET /livez", b"Connection: Upgrade", b"Upgrade: websocket"), 200),
-    "60 kB of headers": (request("GET /livez", *[b"X-A: b"] * 7500), 200),
+    "60 kB of headers": (request("GET /livez", *[b"X-A: " + b"b" * 60] * 900), 200),
 }  # fmt: skip
 
 
