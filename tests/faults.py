@@ -45,7 +45,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(SQL, CREATE, ")\n    values", ", completed)\n    values"),
         Edit(SQL, CREATE, ")\n    on", f", ${len(USES['create_task'].types) + 1})\n    on"),
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
-        Edit(TASKS, "async def create_task", ")\n    return", ", sent.completed is True)\n    return"),
+        Edit(TASKS, "async def create_task", "sent.description)", "sent.description, sent.completed is True)"),
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
