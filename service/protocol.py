@@ -119,7 +119,6 @@ class Protocol(HttpToolsProtocol):
         """Closes an idle connection, too, but not at once: a request may be on its way."""
         self._stopping = True
         if self.cycle is None or self.cycle.response_complete:
-            self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self.timeout_keep_alive_handler)
         else:
             self.cycle.keep_alive = False
