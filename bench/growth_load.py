@@ -30,7 +30,7 @@ def workers(database: Database, folder: Path) -> None:
         print(f"{count} workers: {one.rate:,.0f} lists/s, p50 {one.p50:.1f} ms, p99 {one.p99:.1f} ms")
     title = f"Throughput against workers ({os.cpu_count()} cores, shared with PostgreSQL and wrk)"
     series = {"lists": [(count, one.rate) for count, one in found.items()]}
-    curves(SPECS / "growth-workers.svg", title, "workers", "lists of 20 per second", series)
+    curves(SPECS / "growth-workers.svg", title, "workers", "lists of 20 per second", series, logarithmic="")
 
 
 def connections(database: Database, folder: Path) -> None:
@@ -53,7 +53,7 @@ def connections(database: Database, folder: Path) -> None:
         file, "Throughput against connections (2 workers)", "connections", "lists of 20 per second", {"lists": rates}
     )
     file = SPECS / "growth-connections-p99.svg"
-    curves(file, "Latency against connections (2 workers)", "connections", "ms", {"p99": high}, logarithmic="xy")
+    curves(file, "Latency against connections (2 workers)", "connections", "p99, ms", {"p99": high}, logarithmic="xy")
 
 
 def memory(database: Database, folder: Path) -> None:
@@ -72,7 +72,7 @@ def memory(database: Database, folder: Path) -> None:
         SPECS / "growth-memory.svg",
         "The largest worker's memory",
         "requests served",
-        "MB",
+        "resident memory, MB",
         {"resident": points},
         logarithmic="",
     )

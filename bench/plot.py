@@ -1,97 +1,116 @@
-"""Small charts as SVG, drawn by hand: they need no library and read well in a diff."""
+"""The plots in specs/, drawn by matplotlib. What is plotted is kept in figures.json, so that
+`python -m bench.plot` draws all of them again without a measurement."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 610, 50, 290
-COLOURS = ("#1f6feb", "#d1542f", "#2d8a4e", "#8250df")
-STYLE = "text { font: 13px sans-serif; fill: #24292f } .small { font-size: 12px; fill: #57606a }"
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+SPECS = Path(__file__).parent.parent / "specs"
+FIGURES = Path(__file__).parent / "figures.json"
+OURS, OTHERS = "#1f6feb", "#afb8c1"
+COLOURS = (OURS, "#d1542f", "#2d8a4e", "#8250df")
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 """Name -> points (x, y)."""
+Groups = Mapping[str, Mapping[str, float]]
+"""Group -> name -> value; the first name of a group is ours."""
 
 
-def document(height: int, parts: Sequence[str]) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
-    paper = f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
-    return "\n".join([head, f"<style>{STYLE}</style>", paper, *parts, "</svg>"]) + "\n"
+def curves(file: Path, title: str, x_name: str, y_name: str, series: Series, *, logarithmic: str = "x") -> None:
+    """Lines with their points; `logarithmic` names the axes that are."""
+    _record(file, title=title, x=x_name, y=y_name, series=series, logarithmic=logarithmic)
+    figure, axes = _figure(title, height=4)
+    for colour, (name, points) in zip(COLOURS, series.items(), strict=False):
+        axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=4)
+    axes.set_xlabel(_axis(x_name, "x" in logarithmic))
+    axes.set_ylabel(_axis(y_name, "y" in logarithmic))
+    if "x" in logarithmic:
+        axes.set_xscale("log")
+    xs = sorted({x for points in series.values() for x, _ in points})
+    if "x" in logarithmic or len(xs) < 6:
+        axes.set_xticks(xs)
+    if "y" in logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:
+        axes.set_ylim(0, 1.1 * max(y for points in series.values() for _, y in points))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(_short))
+    axes.minorticks_off()
+    axes.grid(axis="y", color="#d0d7de")
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    _save(figure, file)
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" class="{kind}">{escape(words)}</text>'
+def bars(file: Path, title: str, groups: Groups) -> None:
+    """Horizontal bars in groups, with a blank line between two groups."""
+    _record(file, title=title, groups=groups)
+    figure, axes = _figure(title, height=0.6 + 0.28 * sum(len(values) + 1 for values in groups.values()))
+    place, ticks = 0, {}
+    for group, values in groups.items():
+        axes.text(0, place, group, weight="bold", verticalalignment="center")
+        for number, (name, value) in enumerate(values.items()):
+            place += 1
+            ticks[place] = name
+            drawn = axes.barh(place, value, height=0.75, color=OTHERS if number else OURS)
+            axes.bar_label(drawn, labels=[f"{value:,.0f}"], padding=4)
+        place += 1.5
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylim(place - 1, -0.8)  # downwards
+    axes.tick_params(left=False)
+    axes.xaxis.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.margins(x=0.1)
+    _save(figure, file)
 
 
-def line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#d0d7de"/>'
+def _figure(title: str, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
-def short(value: float) -> str:
+def _axis(name: str, logarithmic: bool) -> str:
+    return f"{name} (logarithmic)" if logarithmic else name
+
+
+def _short(value: float, _: Any) -> str:
     for size, unit in ((1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
 
 
-def ticks(top: float) -> list[float]:
-    """Zero and three to six round steps that reach `top`."""
-    step = 10 ** math.floor(math.log10(top))
-    step = next(step * part for part in (0.2, 0.25, 0.5, 1, 2) if top / (step * part) <= 6)
-    return [step * number for number in range(math.ceil(top / step) + 1)]
+def _save(figure: Figure, file: Path) -> None:
+    """The same figures give the same bytes."""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "todo", "font.family": "sans-serif"}):
+        figure.savefig(file, metadata={"Date": None}, facecolor="white")
 
 
-def logarithmic_ticks(low: float, high: float) -> list[float]:
-    return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+def _record(file: Path, **figure: Any) -> None:
+    """One line for each plot."""
+    figures = json.loads(FIGURES.read_text()) | {file.stem: figure}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(figures[name])}" for name in sorted(figures))
+    FIGURES.write_text(f"{{\n{lines}\n}}\n")
 
 
-def curves(file: Path, title: str, x_name: str, y_name: str, series: Series, *, logarithmic: str = "x") -> None:
-    """Lines with their points; `logarithmic` names the axes that are."""
-    xs = sorted({x for points in series.values() for x, _ in points})
-    ys = [y for points in series.values() for _, y in points]
-    x_ticks = xs if "x" in logarithmic else ticks(xs[-1])
-    y_ticks = logarithmic_ticks(min(ys), max(ys)) if "y" in logarithmic else ticks(max(ys))
-    x_scale: Callable[[float], float] = math.log10 if "x" in logarithmic else float
-    y_scale: Callable[[float], float] = math.log10 if "y" in logarithmic else float
-
-    def across(x: float) -> float:
-        low, high = x_scale(x_ticks[0]), x_scale(x_ticks[-1])
-        return LEFT + (RIGHT - LEFT) * (x_scale(x) - low) / (high - low)
-
-    def up(y: float) -> float:
-        low, high = y_scale(y_ticks[0]), y_scale(y_ticks[-1])
-        return BOTTOM - (BOTTOM - TOP) * (y_scale(y) - low) / (high - low)
-
-    parts = [text(LEFT, 24, title), text(RIGHT, 24, y_name, "end", "small")]
-    parts += [text((LEFT + RIGHT) / 2, BOTTOM + 38, x_name, "middle", "small")]
-    for y in y_ticks:
-        parts += [line(LEFT, up(y), RIGHT, up(y)), text(LEFT - 8, up(y) + 4, short(y), "end", "small")]
-    for x in x_ticks:
-        parts += [line(across(x), BOTTOM, across(x), BOTTOM + 5)]
-        parts += [text(across(x), BOTTOM + 19, short(x), "middle", "small")]
-    for number, (name, points) in enumerate(series.items()):
-        colour, left = COLOURS[number], LEFT + 180 * number
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        parts += [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
-        parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="3.5" fill="{colour}"/>' for x, y in points]
-        parts += [f'<rect x="{left}" y="{HEIGHT - 22}" width="12" height="12" fill="{colour}"/>']
-        parts += [text(left + 18, HEIGHT - 11, name)]
-    file.write_text(document(HEIGHT, parts))
+def main() -> None:
+    for name, figure in json.loads(FIGURES.read_text()).items():
+        file = SPECS / f"{name}.svg"
+        if "groups" in figure:
+            bars(file, **figure)
+        else:
+            curves(file, figure["title"], figure["x"], figure["y"], figure["series"], logarithmic=figure["logarithmic"])
 
 
-def bars(file: Path, title: str, groups: Mapping[str, Mapping[str, float]]) -> None:
-    """Horizontal bars in groups: group -> name -> value; the first name of a group is ours."""
-    widest = max(value for group in groups.values() for value in group.values())
-    parts, y = [text(20, 28, title)], 56
-    for group, values in groups.items():
-        parts.append(text(20, y, group))
-        for number, (name, value) in enumerate(values.items()):
-            y += 22
-            length = 320 * value / widest
-            colour = COLOURS[0] if number == 0 else "#afb8c1"
-            parts += [text(170, y, name, "end", "small")]
-            parts += [f'<rect x="180" y="{y - 12}" width="{length:.1f}" height="16" fill="{colour}"/>']
-            parts += [text(186 + length, y + 1, f"{value:,.0f}", kind="small")]
-        y += 32
-    file.write_text(document(y, parts))
+if __name__ == "__main__":
+    main()
