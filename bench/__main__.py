@@ -7,13 +7,13 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from bench import limit
 from bench.calls import CALLS, Calls
 from bench.contestants import CONTESTANTS, Contestant
 from bench.database import Database, fastest_folder, server
-from bench.limit import pgbench
 from bench.load import Measured, Wrong, install_wrk
-from bench.process import running
-from bench.report import Progress, limit_line, machine, picture, table, versions
+from bench.process import largest, running
+from bench.report import Progress, machine, memory, picture, ratios, table, versions
 
 # Node compiles its hot code while it serves: on two busy cores its lists grew four times as quick in eight seconds.
 START_SECONDS, WARM_UP_SECONDS = 8, 2
@@ -47,8 +47,9 @@ def installed(only: list[str] | None) -> list[Contestant]:
 
 def visit(
     contestant: Contestant, database: Database, calls: Calls, options: argparse.Namespace, progress: Progress
-) -> dict[str, Measured]:
-    """One contestant's part of a round: probed, warmed up and measured call by call, probed again."""
+) -> tuple[dict[str, Measured], float]:
+    """One contestant's part of a round: probed, warmed up and measured call by call, probed again; and the memory of
+    its largest process after that."""
     measured = {}
     with running(contestant, database, options.workers) as process:
         calls.probe(process.port)
@@ -59,7 +60,7 @@ def visit(
             calls.measure(call, process.port, options.connections, WARM_UP_SECONDS)
             measured[call] = calls.measure(call, process.port, options.connections, options.seconds)
         calls.probe(process.port)
-    return measured
+        return measured, largest(process.pid)
 
 
 def main() -> None:
@@ -69,29 +70,32 @@ def main() -> None:
         print(f"This machine has other work to do (load {load:.1f}): the figures will be unsteady.", file=sys.stderr)
     contestants = installed(options.only)
     results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
-    limits: list[float] = []
-    progress = Progress(options.rounds * (len(contestants) * (1 + len(CALLS)) + 1))
+    sizes: dict[str, list[float]] = defaultdict(list)
+    limits: dict[str, list[float]] = defaultdict(list)
+    progress = Progress(options.rounds * (len(contestants) * (1 + len(CALLS)) + len(CALLS)))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, server(fastest_folder()) as database:
         calls = Calls(database, Path(folder))
         for turn in range(options.rounds):
             first = turn % len(contestants)
             for contestant in contestants[first:] + contestants[:first]:
                 try:
-                    measured = visit(contestant, database, calls, options, progress)
+                    measured, size = visit(contestant, database, calls, options, progress)
                 except Wrong as wrong:
                     sys.exit(f"\n{contestant.name} gave a wrong answer: {wrong}")
+                sizes[contestant.name].append(size)
                 for call, figures in measured.items():
                     results[contestant.name, call].append(figures)
-            progress.step("PostgreSQL alone")
-            database.settle()
-            limits.append(pgbench(database, Path(folder), options.connections, options.seconds))
+            for call in CALLS:
+                progress.step(f"PostgreSQL alone: {call}")
+                limits[call].append(limit.measure(call, calls, options.connections, options.seconds))
         progress.end()
-        print(table(results, [contestant.name for contestant in contestants]), "", sep="\n")
-        print(limit_line(results, limits), f"Medians of {options.rounds} rounds of {options.seconds} s.", sep="\n")
+        names = [contestant.name for contestant in contestants]
+        print(table(results, limits, names), ratios(results, limits, names), memory(sizes), sep="\n\n", end="\n\n")
+        print(f"Medians of {options.rounds} rounds of {options.seconds} s.")
         print(*versions(contestants, options.workers, options.connections), *machine(database), sep="\n")
         print("No request was answered wrongly.")
     if options.rounds >= 5 and len(contestants) == len(CONTESTANTS):
-        picture(results, [contestant.name for contestant in contestants])
+        picture(results, names)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ HUNDREDS = Users(first=5_001, users=20, tasks=100)
 WRITERS = Users(first=10_001, users=2_000, tasks=0)
 
 CALLS = ("list of 20", "list of 100", "get", "create", "update", "delete")
-DELETES_PER_SECOND = 20_000  # rows to take away, more than anything here can
+DELETES_PER_SECOND = 20_000  # rows to take away, more than a server here can
 
 
 class Calls:
@@ -61,7 +61,7 @@ class Calls:
                 measured = drive(port, "PUT", self.tasks, connections, seconds)
             case "create":
                 measured = drive(port, "POST", self.writers, connections, seconds)
-                self._compare(call, measured.requests, self._clear(), connections)
+                self._compare(call, measured.requests, self.clear(), connections)
             case "delete":
                 measured = self._delete(port, connections, seconds)
         if measured.refused or measured.broken or not measured.requests:
@@ -69,15 +69,18 @@ class Calls:
         return measured
 
     def _delete(self, port: int, connections: int, seconds: int) -> Measured:
-        count = DELETES_PER_SECOND * seconds
-        rows = self.database.run("add_rows.sql", first=WRITERS.first, users=WRITERS.users, count=count)
+        rows = self.add_rows(DELETES_PER_SECOND * seconds)
         targets = write_targets(self.folder / "rows", ((user, f"/api/tasks/{task}") for user, task in rows))
         self.database.settle()
         measured = drive(port, "DELETE", targets, connections, seconds)
-        self._compare("delete", measured.requests, count - self._clear(), connections)
+        self._compare("delete", measured.requests, len(rows) - self.clear(), connections)
         return measured
 
-    def _clear(self) -> int:
+    def add_rows(self, count: int) -> list[tuple[UUID, UUID]]:
+        """Rows for deletes to take away: their owners and ids."""
+        return self.database.run("add_rows.sql", first=WRITERS.first, users=WRITERS.users, count=count)
+
+    def clear(self) -> int:
         time.sleep(0.5)  # what was under way when wrk stopped comes to its end
         return int(self.database.run("clear.sql", first=WRITERS.first, users=WRITERS.users)[0][0])
 

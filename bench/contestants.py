@@ -1,19 +1,20 @@
 """Who is measured: how each is installed, started and stopped. All get the same database, pool and worker count."""
 
 import json
+import os
 import shutil
 import subprocess
-import sys
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from bench import pythons
 from bench.database import ROOT
+from bench.pythons import CACHE
 
 BENCH = Path(__file__).resolve().parent
-CACHE = BENCH / ".cache"
+GO_LIBRARIES = Path("/usr/share/gocode")
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,30 @@ class Contestant:
     version: Callable[[], str] = lambda: ""
 
 
-def install_python(name: str) -> None:
-    """A virtual environment of its own, made anew when the pinned requirements changed."""
-    home, requirements = CACHE / name, BENCH / name / "requirements.txt"
-    stamp = home / "installed.txt"
-    if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
-        return
-    venv.create(home, clear=True, with_pip=True)
-    subprocess.run([home / "bin/pip", "install", "-q", "--require-hashes", "-r", requirements], check=True)
-    shutil.copy(requirements, stamp)
+def options(environment: dict[str, str]) -> list[str]:
+    return ["--host", environment["HOST"], "--port", environment["PORT"], "--workers", environment["WORKERS"]]
 
 
-def python(name: str) -> Contestant:
-    def command(environment: dict[str, str]) -> list[str | Path]:
-        options = ["--host", environment["HOST"], "--port", environment["PORT"], "--workers", environment["WORKERS"]]
-        return [CACHE / name / "bin/uvicorn", "app:app", *options, "--no-access-log"]
+def uvicorn(name: str) -> Contestant:
+    program = CACHE / name / "bin/uvicorn"
+    return python(name, lambda environment: [program, "app:app", *options(environment), "--no-access-log"])
 
-    return Contestant(name, BENCH / name, command, lambda: install_python(name), version=lambda: python_version(name))
+
+def granian(name: str) -> Contestant:
+    program = CACHE / name / "bin/granian"
+    chosen = ["--interface", "asgi", "--loop", "uvloop"]
+    return python(name, lambda environment: [program, *chosen, *options(environment), "app:app"])
+
+
+def python(name: str, command: Callable[[dict[str, str]], list[str | Path]]) -> Contestant:
+    requirements = BENCH / name / "requirements.txt"
+    return Contestant(
+        name,
+        BENCH / name,
+        command,
+        lambda: pythons.install(name, requirements),
+        version=lambda: python_version(name),
+    )
 
 
 def install_fastify() -> None:
@@ -55,6 +63,20 @@ def install_fastify() -> None:
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(["npm", "ci", "--omit=dev", *quiet], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     shutil.copy(lock, stamp)
+
+
+def install_go() -> None:
+    where = {"GO111MODULE": "off", "GOPATH": str(GO_LIBRARIES), "GOFLAGS": ""}
+    command: list[str | Path] = ["go", "build", "-o", CACHE / "go_pgx/server", "."]
+    subprocess.run(command, cwd=BENCH / "go_pgx", env=os.environ | where, check=True)
+
+
+def missing_go() -> str | None:
+    libraries = ("jackc/pgx/v4", "golang-jwt/jwt")
+    if shutil.which("go") and all((GO_LIBRARIES / "src/github.com" / library).exists() for library in libraries):
+        return None
+    packages = "golang-go golang-github-jackc-pgx-v4-dev golang-github-golang-jwt-jwt-dev"
+    return f"Go or its libraries are not installed (Debian and Ubuntu: apt install {packages})"
 
 
 def service_version() -> str:
@@ -69,14 +91,26 @@ def fastify_version() -> str:
 
 
 def python_version(name: str) -> str:
-    return ", ".join((BENCH / name / "requirements.in").read_text().replace("==", " ").split("\n")[:-1])
+    return (BENCH / name / "requirements.in").read_text().strip().replace("==", " ").replace("\n", ", ")
 
 
-SERVICE = Contestant("service", ROOT, lambda _: [sys.executable, "-m", "service"], version=service_version)
+def go_version() -> str:
+    version = subprocess.run(["go", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
+    return f"Go {version.removeprefix('go')}, pgx 4"
+
+
+SERVICE = Contestant(
+    "service",
+    ROOT,
+    lambda _: [CACHE / "service/bin/python", "-m", "service"],
+    lambda: pythons.install("service", ROOT / "requirements.txt"),
+    version=service_version,
+)
 CONTESTANTS = (
     SERVICE,
-    python("fastapi_sqlmodel"),
-    python("fastapi_asyncpg"),
+    uvicorn("fastapi_sqlmodel"),
+    uvicorn("fastapi_asyncpg"),
+    granian("litestar_granian"),
     Contestant(
         "fastify",
         BENCH / "fastify",
@@ -85,4 +119,5 @@ CONTESTANTS = (
         lambda: None if shutil.which("node") and shutil.which("npm") else "Node.js is not installed",
         fastify_version,
     ),
+    Contestant("go_pgx", BENCH / "go_pgx", lambda _: [CACHE / "go_pgx/server"], install_go, missing_go, go_version),
 )

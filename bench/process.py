@@ -10,10 +10,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from bench.contestants import CACHE, Contestant
+from bench.contestants import Contestant
 from bench.database import ROOT, Database, free_port
 from bench.load import ORIGIN, SECRET
+from bench.pythons import CACHE
 from service.database import POOL_SIZE
 
 
@@ -64,6 +66,18 @@ def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float 
         except OSError:
             time.sleep(0.01)
     return None
+
+
+def largest(session: int) -> float:
+    """The resident memory (MB) of the largest process of a contestant: one of its workers."""
+    sizes = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            # man 5 proc: the name stands in parentheses and may hold blanks; the session and the pages come later.
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                sizes.append(int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    return max(sizes)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from bench import pythons
 from bench.calls import CALLS
 from bench.contestants import Contestant
 from bench.database import ROOT, Database
@@ -16,6 +17,9 @@ from bench.load import Measured
 from bench.plot import bars
 from service.database import POOL_SIZE
 
+ALONE = "PostgreSQL alone (pgbench)"
+Limits = Mapping[str, Sequence[float]]
+"""call -> statements per second in each round."""
 Results = Mapping[tuple[str, str], Sequence[Measured]]
 """(contestant, call) -> one measurement for each round."""
 
@@ -52,35 +56,43 @@ def machine(database: Database) -> list[str]:
     shown = ("shared_buffers", "autovacuum")
     return [
         f"{os.cpu_count()} cores ({model}), Linux {platform.release()}",
-        f"Python {platform.python_version()}, {postgres.strip()}, {wrk}",
+        f"{pythons.description()}, {postgres.strip()}, {wrk}",
         "PostgreSQL's settings: " + ", ".join(f"{name} {database.settings[name]}" for name in shown),
         f"PostgreSQL's data lies in {database.home.parent}",
     ]
 
 
-def table(results: Results, names: Sequence[str]) -> str:
-    """A Markdown table; the ratio is the service's rate over the other's, the median of the rounds' own ratios."""
-    lines = [
-        "| call | contestant | requests/s | p50 ms | p99 ms | the service is |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+def table(results: Results, limits: Limits, names: Sequence[str]) -> str:
+    """Every call and contestant, and what PostgreSQL alone can do."""
+    lines = ["| call | contestant | requests/s | p50 ms | p99 ms |", "|---|---|---:|---:|---:|"]
     for call in CALLS:
         for name in names:
             runs = results[name, call]
-            own = results.get(("service", call), ())
-            ratio = (
-                median(a.rate / b.rate for a, b in zip(own, runs, strict=True)) if own and name != "service" else None
-            )
-            cells = (
-                call,
-                name,
-                f"{median(run.rate for run in runs):,.0f}",
-                f"{median(run.p50 for run in runs):.1f}",
-                f"{median(run.p99 for run in runs):.1f}",
-                f"{ratio:.2f}x as fast" if ratio else "",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
+            p50, p99 = median(run.p50 for run in runs), median(run.p99 for run in runs)
+            lines.append(f"| {call} | {name} | {median(run.rate for run in runs):,.0f} | {p50:.1f} | {p99:.1f} |")
+        lines.append(f"| {call} | {ALONE} | {median(limits[call]):,.0f} | | |")
     return "\n".join(lines)
+
+
+def ratios(results: Results, limits: Limits, names: Sequence[str]) -> str:
+    """How many times as fast the service is: its rate over the other's, the median of the rounds' own ratios."""
+    lines = [f"| the service against | {' | '.join(CALLS)} |", "|---|" + "---:|" * len(CALLS)]
+    for name in [*names, ALONE]:
+        cells = []
+        for call in CALLS:
+            own = results.get(("service", call), ())
+            others = limits[call] if name == ALONE else [run.rate for run in results[name, call]]
+            cells += [f"{median(a.rate / b for a, b in zip(own, others, strict=True)):.2f}"] if own else []
+        if cells and name != "service":
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def memory(sizes: Mapping[str, Sequence[float]]) -> str:
+    """The largest process of each contestant at the end of a round."""
+    return "Memory of the largest process: " + ", ".join(
+        f"{name} {median(each):.0f} MB" for name, each in sizes.items()
+    )
 
 
 def picture(results: Results, names: Sequence[str]) -> None:
@@ -88,14 +100,6 @@ def picture(results: Results, names: Sequence[str]) -> None:
     shown = ("list of 20", "create", "update")
     groups = {call: {name: median(run.rate for run in results[name, call]) for name in names} for call in shown}
     bars(ROOT / "specs/bench.svg", "Requests per second, PostgreSQL and wrk on the same cores", groups)
-
-
-def limit_line(results: Results, limits: Sequence[float]) -> str:
-    line = f"PostgreSQL alone, the statement of the list of 20 by pgbench: {median(limits):,.0f}/s"
-    own = results.get(("service", "list of 20"), ())
-    if own:
-        line += f"; the service reaches {median(a.rate / b for a, b in zip(own, limits, strict=True)):.2f} of it"
-    return line
 
 
 def versions(contestants: Sequence[Contestant], workers: int, connections: int) -> list[str]:
