@@ -30,10 +30,10 @@ drills: setup ## run what takes longer: kills, restarts, load; ARGS goes to pyte
 	@exec .venv/bin/python -m pytest tests/drills --timeout=3600 $(ARGS)
 
 schema: setup ## write sql/schema.sql anew from the migrations
-	@exec .venv/bin/python -m tests.dump_schema
+	@exec .venv/bin/python -m tools.dump_schema
 
 openapi: setup ## write service/openapi.json anew from specs/openapi.toml and the models
-	@exec .venv/bin/python -m tests.dump_openapi
+	@exec .venv/bin/python -m tools.dump_openapi
 
 bench: setup ## measure this service against others on this machine
 	@exec .venv/bin/python -m bench
@@ -57,7 +57,7 @@ lock: setup ## pin what the requirements*.in files need, with hashes
 	done
 
 licences: .venv/run.stamp ## list what runs in production: versions, licences, installed sizes
-	@exec .venv/bin/python -m tests.licences
+	@exec .venv/bin/python -m tools.licences
 
 clean: ## remove everything that was made, except .data
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -66,10 +66,10 @@ setup: .venv/test.stamp ## install all that the tests need into .venv
 
 # A stamp is written last, so an interrupted installation is done again.
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
-	@sh install.sh $@ "the tools of the tests into .venv: about 80 MB to download, a minute, once" $<
+	@sh tools/install.sh $@ "the tools of the tests into .venv: about 80 MB to download, a minute, once" $<
 
 .venv/run.stamp: requirements.txt requirements-local.txt .venv/bin/python
-	@sh install.sh $@ "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
+	@sh tools/install.sh $@ "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
 		requirements.txt requirements-local.txt
 
 # No recipe: where the virtual environment's Python is gone (or a system upgrade replaced it), the stamp above is out of date.

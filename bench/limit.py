@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.calls import HUNDREDS, READERS, WRITERS, Calls, Users
 from bench.load import NEW, Wrong
-from service.queries import DIRECTORY, parse
+from service.postgres.queries import DIRECTORY, parse
 
 DELETES_PER_SECOND = 60_000  # more than pgbench can
 

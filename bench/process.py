@@ -16,7 +16,7 @@ from bench.contestants import Contestant
 from bench.database import ROOT, Database, free_port
 from bench.load import ORIGIN, SECRET
 from bench.pythons import CACHE
-from service.database import POOL_SIZE
+from service.postgres.pool import POOL_SIZE
 
 
 @dataclass(frozen=True)

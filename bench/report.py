@@ -15,7 +15,7 @@ from bench.contestants import Contestant
 from bench.database import ROOT, Database
 from bench.load import Measured
 from bench.plot import bars
-from service.database import POOL_SIZE
+from service.postgres.pool import POOL_SIZE
 
 ALONE = "PostgreSQL alone (pgbench)"
 Limits = Mapping[str, Sequence[float]]

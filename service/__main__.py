@@ -20,9 +20,9 @@ def main() -> int:
         # The terminal was closed: as on SIGTERM, whoever handles that.
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        from service import commands  # not above: Ctrl-C must be quiet during this second, too
+        from service import cli  # not above: Ctrl-C must be quiet during this second, too
 
-        return commands.do(command)
+        return cli.do(command)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal was closed
             print("Stopped.", flush=True)  # noqa: T201 (for the person at the terminal)

@@ -1,4 +1,4 @@
-"""The service on one screen: what it serves, in what layer, and what it holds while it runs."""
+"""The application: its routes, its middleware, and what it holds while it runs."""
 
 import contextlib
 import gc
@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import docs, health, log, tasks, users
-from service.attempts import Attempts
-from service.auth import Tokens
-from service.better_auth import BetterAuthTokens
-from service.config import Settings, SettingsError, connection, load_settings
-from service.database import Database
-from service.edge import Edge
+from service import docs, health, tasks, users
+from service.auth.better_auth import BetterAuthTokens
+from service.auth.login_limits import LoginLimits
+from service.auth.passwords import Passwords
+from service.auth.tokens import Tokens
+from service.config import Settings, connection
 from service.errors import not_found
-from service.passwords import Passwords
-from service.routing import Private, Public
-from service.schema import refuse_old_schema
+from service.postgres.pool import Pool
 from service.state import State
-from service.watch import Watch
+from service.telemetry import log
+from service.telemetry.request_log import RequestRecorder, Sink
+from service.web.middleware import Middleware
+from service.web.routing import Private, Public
 
 # The busiest first: Starlette tries them in order.
 ROUTES = [
@@ -34,42 +34,45 @@ ROUTES = [
 ]  # fmt: skip
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
-    """The ASGI application. Without settings it reads the environment; bad ones end the process with one sentence."""
-    try:
-        settings = settings or load_settings()
-        url, secret = connection(settings)
-    except SettingsError as error:
-        raise SystemExit(str(error)) from None
-    takers = [log.write] if settings.log_level in ("debug", "info") else []
-    watch = Watch(takers)
+def create_app(settings: Settings) -> ASGIApp:
+    """The ASGI application. It needs a database with all migrations, which the command line checks before the start;
+    raises SettingsError where the database's URL or the secret is missing."""
+    url, secret = connection(settings)
+    sinks: list[Sink] = [log.write] if settings.log_level in ("debug", "info") else []
+    if settings.metrics_port:
+        from service.telemetry import metrics  # not above: prometheus_client reads its environment when imported
+
+        sinks.append(metrics.count)
+    recorder = RequestRecorder(sinks)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[State]:
-        database = Database(url)
-        await refuse_old_schema(database)
+        pool = Pool(url)
         passwords = Passwords()
         if settings.metrics_port:
-            from service import metrics  # not above: it counts in files from its import on
-
-            metrics.sample(database, passwords)
-            takers.append(metrics.count)
-        # What is there now stays: nothing that a collection should look through again.
+            metrics.start_gauge_sampling(
+                {
+                    metrics.IN_USE: lambda: len(pool.busy),
+                    metrics.WAITING: lambda: len(pool.waiting),
+                    metrics.HASHING: lambda: passwords.queue,
+                }
+            )
+        # Objects that exist now live until the end: no garbage collection needs to look at them again.
         gc.collect()
         gc.freeze()
         hours, issuer = settings.jwt_expiration_hours, settings.better_auth_url
         yield {
-            "attempts": Attempts(database, settings.login_failure_limit),
-            "database": database,
+            "login_limits": LoginLimits(pool, settings.login_failure_limit),
             "passwords": passwords,
+            "pool": pool,
             "tokens": BetterAuthTokens(secret, hours, issuer) if issuer else Tokens(secret, hours),
         }
-        watch.tell()
+        recorder.flush()
         passwords.close()
-        await database.close()
+        await pool.close()
 
     router = Router(ROUTES, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
-    return Edge(router, settings.frontend_url, watch)
+    return Middleware(router, settings.frontend_url, recorder)
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:

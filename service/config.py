@@ -8,19 +8,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service import dsn
+from service.errors import StartError
+from service.postgres import connection_string
 
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 
 ISSUER = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?/?")
 
 
-class SettingsError(Exception):
-    """A setting that keeps the service from starting; str() is one sentence that names it."""
+class SettingsError(StartError):
+    """A setting is missing or bad; the sentence names it."""
 
 
 def _connection_string(value: SecretStr) -> SecretStr:
-    dsn.parse(value.get_secret_value())
+    connection_string.parse(value.get_secret_value())
     return value
 
 

@@ -1,4 +1,4 @@
-"""One error type, one JSON shape, and the table that turns a violated constraint into an answer."""
+"""The errors: what stops a start, the JSON of an error answer, and the answer to each violated constraint."""
 
 import json
 import re
@@ -8,6 +8,10 @@ import asyncpg
 from starlette.responses import Response
 
 RETRY_AFTER_SECONDS = 2
+
+
+class StartError(Exception):
+    """The service or one of its commands cannot start; str() is one sentence that says what to change."""
 
 
 class ApiError(Exception):
@@ -44,24 +48,26 @@ def internal() -> ApiError:
     return ApiError(500, "Internal server error")
 
 
-# Constraints decide, this table translates: no statement looks before it writes, so there is no race to lose.
-# The service checks the text rules before it asks the database, which is the second lock on the same door.
-CONSTRAINTS: dict[str, ApiError] = {
-    "users_email_key": ApiError(409, "Email already registered"),
-    "users_email_lower_case": bad_request("Invalid email format"),
-    "users_email_length": bad_request("Email must not exceed 255 characters"),
-    "users_email_with_password": bad_request("Email and password required"),
-    # A good token of a user who is gone.
-    "tasks_user_id_fkey": unauthorized(),
-    "tasks_title_length": bad_request("Title must not exceed 255 characters"),
-    "tasks_title_trimmed": bad_request("Title is required"),
-    "tasks_description_length": bad_request("Description must not exceed 1000 characters"),
+# The database's constraints decide, this table translates: no statement looks before it writes, so no race is possible.
+# The service checks the text rules before it sends a statement; the constraints hold for every other client.
+CONSTRAINTS: dict[str, tuple[int, str]] = {
+    "users_email_key": (409, "Email already registered"),
+    "users_email_lower_case": (400, "Invalid email format"),
+    "users_email_length": (400, "Email must not exceed 255 characters"),
+    "users_email_with_password": (400, "Email and password required"),
+    # A valid token of a user who no longer exists.
+    "tasks_user_id_fkey": (401, "Unauthorized"),
+    "tasks_title_length": (400, "Title must not exceed 255 characters"),
+    "tasks_title_trimmed": (400, "Title is required"),
+    "tasks_description_length": (400, "Description must not exceed 1000 characters"),
 }
 
 
-def of_constraint(violation: asyncpg.IntegrityConstraintViolationError) -> ApiError | None:
+def constraint_error(violation: asyncpg.IntegrityConstraintViolationError) -> ApiError | None:
     """The answer for a violated constraint; None where no request should be able to violate it."""
     # A sharded database appends the shard's number: tasks_user_id_fkey_102026.
     name = re.sub(r"_\d+$", "", violation.constraint_name or "")
-    known = CONSTRAINTS.get(name)
-    return known and ApiError(known.status, known.message, known.headers)
+    if name not in CONSTRAINTS:
+        return None
+    status, message = CONSTRAINTS[name]
+    return unauthorized() if status == 401 else ApiError(status, message)

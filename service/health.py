@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.errors import RETRY_AFTER_SECONDS, ApiError
-from service.queries import SQL
-from service.state import State
+from service.postgres.queries import SQL
+from service.state import State, state_of
 
 HEALTH_SECONDS = 1.8
 
@@ -16,7 +16,7 @@ async def livez(request: Request[State]) -> Response:
 
 async def health(request: Request[State]) -> Response:
     try:
-        await request.state["database"].one(SQL.ping, seconds=HEALTH_SECONDS)
+        await state_of(request.scope)["pool"].fetch_one(SQL.ping, seconds=HEALTH_SECONDS)
     except ApiError:
         return JSONResponse({"status": "unhealthy"}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     return JSONResponse({"status": "healthy"})

@@ -1,15 +1,22 @@
-"""What the lifespan makes and every request finds in `request.state`."""
+"""What the lifespan makes once for each worker and every request uses."""
 
-from typing import TypedDict
+from typing import TypedDict, cast
 
-from service.attempts import Attempts
-from service.auth import Tokens
-from service.database import Database
-from service.passwords import Passwords
+from starlette.types import Scope
+
+from service.auth.login_limits import LoginLimits
+from service.auth.passwords import Passwords
+from service.auth.tokens import Tokens
+from service.postgres.pool import Pool
 
 
 class State(TypedDict):
-    attempts: Attempts
-    database: Database
+    login_limits: LoginLimits
     passwords: Passwords
+    pool: Pool
     tokens: Tokens
+
+
+def state_of(scope: Scope) -> State:
+    """The state that the server puts into a request's scope. Starlette's `request.state` makes two more objects."""
+    return cast(State, scope["state"])

@@ -11,12 +11,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service import body
-from service.body import invalid, text
+from service.auth.passwords import LONGEST_BYTES
 from service.errors import ApiError
-from service.passwords import LONGEST_BYTES
-from service.queries import SQL
-from service.state import State
+from service.postgres.queries import SQL
+from service.state import State, state_of
+from service.web import body
+from service.web.body import validate_text, validation_error
 
 logger = logging.getLogger("service.users")
 
@@ -39,22 +39,22 @@ def normalise_email(value: str) -> str:
 
 def _email(value: object) -> str:
     if value is None or value == "":
-        raise invalid("Email is required")
-    given = text("Email", text("Email", value).strip(), LONGEST_EMAIL)
+        raise validation_error("Email is required")
+    given = validate_text("Email", validate_text("Email", value).strip(), LONGEST_EMAIL)
     try:
-        return text("Email", normalise_email(given), LONGEST_EMAIL)
+        return validate_text("Email", normalise_email(given), LONGEST_EMAIL)
     except EmailNotValidError:
-        raise invalid("Invalid email format") from None
+        raise validation_error("Invalid email format") from None
 
 
 def _new_password(value: object) -> str:
     if value is None or value == "":
-        raise invalid("Password is required")
-    password = text("Password", value)
+        raise validation_error("Password is required")
+    password = validate_text("Password", value)
     if len(password) < 8:
-        raise invalid("Password must be at least 8 characters")
+        raise validation_error("Password must be at least 8 characters")
     if len(password.encode()) > LONGEST_BYTES:
-        raise invalid(f"Password must not exceed {LONGEST_BYTES} bytes")
+        raise validation_error(f"Password must not exceed {LONGEST_BYTES} bytes")
     return password
 
 
@@ -71,35 +71,35 @@ class LogIn(BaseModel):
 
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
-    password_hash = await request.state["passwords"].hash(sent.password)
-    row = await request.state["database"].one(SQL.create_user, uuid.uuid4(), sent.email, password_hash)
+    password_hash = await state_of(request.scope)["passwords"].hash(sent.password)
+    row = await state_of(request.scope)["pool"].fetch_one(SQL.create_user, uuid.uuid4(), sent.email, password_hash)
     return _account(request, row, 201)
 
 
 async def log_in(request: Request[State]) -> Response:
     sent = await body.read(request, LogIn, "Email and password required")
-    state = request.state
+    state = state_of(request.scope)
     address = request.client.host if request.client else "unknown"
     try:
         email = normalise_email(sent.email) if len(sent.email) <= LONGEST_EMAIL else ""
     except EmailNotValidError:
         # Nobody's address, but asked for all the same: the work must not tell.
         email = ""
-    await state["attempts"].count(email, address)
-    row = await state["database"].one(SQL.find_user, email)
+    await state["login_limits"].count(email, address)
+    row = await state["pool"].fetch_one(SQL.find_user, email)
     try:
         matched = await state["passwords"].matches(sent.password, row and row["password_hash"])
     except ApiError:
-        await state["attempts"].take_back(email, address)
+        await state["login_limits"].take_back(email, address)
         raise
     if not matched:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
-    await state["attempts"].clear(email, address)
+    await state["login_limits"].clear(email, address)
     return _account(request, row, 200)
 
 
 def _account(request: Request[State], row: Any, status: int) -> Response:
     user_id, email = str(row["id"]), row["email"]
-    token = request.state["tokens"].issue(user_id, email)
+    token = state_of(request.scope)["tokens"].issue(user_id, email)
     return JSONResponse({"token": token, "user": {"id": user_id, "email": email}}, status)

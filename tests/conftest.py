@@ -13,15 +13,15 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from embedded.postgres import Embedded
-from service.database import Database
-from service.migrations import migrate
-from service.queries import Query
-from tests.api import BROWSER, Api, serve, settings
-from tests.better_auth_process import install
-from tests.databases import Template, database, role
-from tests.live import Live, start
-from tests.pgbouncer import pooler
-from tests.service_role import grant
+from service.postgres.migrations import migrate
+from service.postgres.pool import Pool
+from service.postgres.queries import Query
+from tests.support.api import BROWSER, Api, serve, settings
+from tests.support.better_auth_process import install
+from tests.support.databases import Template, database, role
+from tests.support.pgbouncer import pooler
+from tests.support.service_process import ServiceProcess, start_service
+from tests.support.service_role import grant
 
 
 @pytest.fixture(scope="session")
@@ -116,14 +116,14 @@ def live_database(template: Template) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def live(template: Template, live_database: str) -> Iterator[Live]:
+def live(template: Template, live_database: str) -> Iterator[ServiceProcess]:
     """The service as a process of its own, for what needs real HTTP."""
-    with start(template.service_url(live_database)) as live:
+    with start_service(template.service_url(live_database)) as live:
         yield live
 
 
 @pytest.fixture
-async def web(template: Template, live: Live, live_database: str) -> AsyncIterator[Api]:
+async def web(template: Template, live: ServiceProcess, live_database: str) -> AsyncIterator[Api]:
     """The frontend's side of that process."""
     with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
         async with httpx.AsyncClient(base_url=live.url, headers=BROWSER) as client:
@@ -134,11 +134,11 @@ async def web(template: Template, live: Live, live_database: str) -> AsyncIterat
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the statements that the service sends from now on, in order."""
     sent: list[str] = []
-    one = Database.one
+    one = Pool.fetch_one
 
-    async def noted(database: Database, query: Query, *args: Any, **others: Any) -> Any:
+    async def noted(database: Pool, query: Query, *args: Any, **others: Any) -> Any:
         sent.append(query.name)
         return await one(database, query, *args, **others)
 
-    monkeypatch.setattr(Database, "one", noted)
+    monkeypatch.setattr(Pool, "fetch_one", noted)
     return sent

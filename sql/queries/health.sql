@@ -1,3 +1,3 @@
--- name: ping :one
+-- name: ping
 -- Says that the database answers.
 select true as answers;

@@ -1,7 +1,7 @@
 -- The count of log-ins that have not succeeded. $1 is the key of an account at one client address, $2 that of the address.
 -- Both statements take the account's row before the address's, so that they never wait for each other in a circle.
 
--- name: count_attempt :one
+-- name: count_attempt
 -- Counts an attempt before its password is looked at, so that a hundred at once are a hundred; returns the seconds to wait
 -- where one of the two counts is now over its limit ($3, $4), else null. What the account's limit stops is none of the
 -- address's failures: one stubborn client would lock its whole office out. Sent twice, it counts twice: no harm.
@@ -28,14 +28,14 @@ select
 from account
 left join address on true;
 
--- name: take_back_attempt :one
+-- name: take_back_attempt
 -- Uncounts an attempt of an account whose password was never looked at.
 update login_attempts
 set attempts = attempts - 1
 where key = $1 and attempts > 0
 returning attempts;
 
--- name: clear_attempts :one
+-- name: clear_attempts
 -- After a success: forgets the account's count, takes the attempt off the address's, and sweeps some of what has expired.
 with cleared as (
     delete from login_attempts

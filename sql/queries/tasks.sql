@@ -2,7 +2,7 @@
 -- no row is read, changed or deleted but the owner's, and zero rows is the answer 404.
 -- Each returns the body of the answer, ready to send, in at most one row.
 
--- name: list_tasks :one
+-- name: list_tasks
 -- The owner's tasks, newest first.
 select
     '{"tasks":[' || coalesce(
@@ -15,14 +15,14 @@ select
 from tasks
 where user_id = $1;
 
--- name: get_task :one
+-- name: get_task
 -- One task of the owner's.
 select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from tasks
 where user_id = $1 and id = $2;
 
--- name: create_task :one
+-- name: create_task
 -- A new task for the owner. The id ($2) is made by the service: sent a second time after a lost connection, the statement
 -- finds its own row and returns it.
 with written as (
@@ -35,7 +35,7 @@ select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from written;
 
--- name: update_task :one
+-- name: update_task
 -- The fields that were sent: title ($3) and completed ($4) where not null, description ($6) where $5 says that it was sent.
 -- The time moves forward even if the clock does not; at time zone keeps the addition immutable, which shards insist on.
 with written as (
@@ -54,7 +54,7 @@ select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from written;
 
--- name: delete_task :one
+-- name: delete_task
 -- Deletes one task of the owner's; the row says that there was one.
 delete from tasks
 where user_id = $1 and id = $2

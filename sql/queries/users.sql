@@ -1,6 +1,6 @@
 -- Every statement on users.
 
--- name: create_user :one
+-- name: create_user
 -- A new account. The id ($1) is made by the service: sent a second time after a lost connection, the statement finds its
 -- own row and returns it; somebody else's e-mail is users_email_key's business.
 insert into users (id, email, password_hash)
@@ -8,7 +8,7 @@ values ($1, $2, $3)
 on conflict (id) do update set email = users.email
 returning id, email;
 
--- name: create_federated_user :one
+-- name: create_federated_user
 -- The row of somebody who logs in elsewhere, made with the first task: no e-mail, so nobody logs in to it here. Two first
 -- tasks at once both find it made.
 insert into users (id)
@@ -16,7 +16,7 @@ values ($1)
 on conflict (id) do nothing
 returning id;
 
--- name: find_user :one
+-- name: find_user
 -- The account of an e-mail, for the log-in.
 select id, email, password_hash
 from users

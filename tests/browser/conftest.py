@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.driver import Browser, Page, chromium
-from tests.browser.frontend import Frontend, origin
-from tests.databases import Template
-from tests.live import Live, start
+from tests.support.chromium import Browser, Page, chromium
+from tests.support.databases import Template
+from tests.support.frontend import Frontend, origin
+from tests.support.service_process import ServiceProcess, start_service
 
 FAILURES = 2  # log-ins that may fail, so that few are needed
 
@@ -25,14 +25,14 @@ def frontend_origin() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def service(template: Template, live_database: str, frontend_origin: str) -> Iterator[Live]:
+def service(template: Template, live_database: str, frontend_origin: str) -> Iterator[ServiceProcess]:
     limits = {"FRONTEND_URL": frontend_origin, "LOGIN_FAILURE_LIMIT": str(FAILURES)}
-    with start(template.service_url(live_database), **limits) as live:
+    with start_service(template.service_url(live_database), **limits) as live:
         yield live
 
 
 @pytest.fixture
-def visit(browser: Browser, frontend_origin: str, service: Live) -> Callable[..., Frontend]:
+def visit(browser: Browser, frontend_origin: str, service: ServiceProcess) -> Callable[..., Frontend]:
     """Opens the frontend's page in a new tab."""
 
     def visit(where: str = frontend_origin, api: str = service.url) -> Frontend:

@@ -2,10 +2,10 @@
 
 import json
 
-from tests.api import PASSWORD
-from tests.browser.docs import SCREENSHOT, complaints, open_docs
-from tests.browser.driver import Browser, Page
-from tests.live import Live
+from tests.support.api import PASSWORD
+from tests.support.chromium import Browser, Page
+from tests.support.docs_page import SCREENSHOT, complaints, open_docs
+from tests.support.service_process import ServiceProcess
 
 
 def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -> tuple[int, dict[str, object]]:
@@ -24,7 +24,7 @@ def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -
     )
 
 
-def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Browser, service: Live) -> None:
+def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Browser, service: ServiceProcess) -> None:
     page = open_docs(browser, service.url)
     asked = {url for _, url in page.requests() if not url.startswith("data:")}
     assert asked == {f"{service.url}/docs", f"{service.url}/openapi.json"}
@@ -36,7 +36,7 @@ def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Bro
     page.write(".auth-container input", str(account["token"]))
     page.click(".auth-btn-wrapper .authorize")
     page.click(".auth-btn-wrapper .btn-done")
-    status, created = try_it_out(page, "createTask", {"title": "Written in the docs"})
+    status, created = try_it_out(page, "createTask", {"title": "RawJSONResponse in the docs"})
     assert status == 201
     assert try_it_out(page, "listTasks") == (200, {"tasks": [created["task"]]})
     assert complaints(page) == []

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.api import PASSWORD, token
 from tests.browser.conftest import FAILURES
-from tests.browser.frontend import Answer, Frontend, origin
-from tests.databases import Template
-from tests.live import Live, start
+from tests.support.api import PASSWORD, token
+from tests.support.databases import Template
+from tests.support.frontend import Answer, Frontend, origin
+from tests.support.service_process import ServiceProcess, start_service
 
 Visit = Callable[..., Frontend]
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -111,7 +111,7 @@ def test_the_page_reads_that_the_database_is_away(visit: Visit, frontend_origin:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
-        with start(url, FRONTEND_URL=frontend_origin) as away:
+        with start_service(url, FRONTEND_URL=frontend_origin) as away:
             frontend = visit(api=away.url)
             frontend.use(token(user_id=UNKNOWN))
             answer = frontend.call("GET", "/api/tasks")
@@ -120,7 +120,7 @@ def test_the_page_reads_that_the_database_is_away(visit: Visit, frontend_origin:
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["preflighted", "simple"])
-def test_a_page_from_elsewhere_reads_nothing(visit: Visit, service: Live, asked: bool) -> None:
+def test_a_page_from_elsewhere_reads_nothing(visit: Visit, service: ServiceProcess, asked: bool) -> None:
     with origin(0) as elsewhere:
         foreign = visit(elsewhere)
         if asked:

@@ -6,9 +6,9 @@ import httpx
 import psycopg
 import pytest
 
-from service.database import IDLE_SECONDS
-from tests.api import Api
-from tests.served import serve
+from service.postgres.pool import IDLE_SECONDS
+from tests.support.api import Api
+from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ def opened(owner: psycopg.Connection) -> int:
 
 
 async def test_an_idle_service_holds_no_connection(database_url: str, owner: psycopg.Connection) -> None:
-    with serve(database_url, WORKERS="2") as served:
+    with start_service(database_url, WORKERS="2") as served:
         async with httpx.AsyncClient(base_url=served.url) as client:
             api = Api(client, owner)
             user = api.user()

@@ -7,16 +7,16 @@ import httpx
 import psycopg
 import pytest
 
-from tests.api import Api
-from tests.drills.load import load
-from tests.outages import outages
-from tests.served import serve
+from tests.support.api import Api
+from tests.support.load import load
+from tests.support.outages import outages
+from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_stopped_at_once_for_five_seconds() -> None:
-    with outages() as server, serve(server.url, LOGIN_FAILURE_LIMIT="0") as served:
+    with outages() as server, start_service(server.url, LOGIN_FAILURE_LIMIT="0") as served:
         with psycopg.connect(server.url, autocommit=True) as owner:
             async with load(served.url, owner) as running:
                 await asyncio.sleep(3)

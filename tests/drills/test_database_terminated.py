@@ -5,16 +5,16 @@ import asyncio
 import psycopg
 import pytest
 
-from tests.drills.load import load
-from tests.outages import TERMINATE
-from tests.served import serve
+from tests.support.load import load
+from tests.support.outages import TERMINATE
+from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner: psycopg.Connection) -> None:
     ended = 0
-    with serve(database_url, LOGIN_FAILURE_LIMIT="0") as served:
+    with start_service(database_url, LOGIN_FAILURE_LIMIT="0") as served:
         async with load(served.url, owner) as running:
             for _ in range(20):
                 await asyncio.sleep(1)

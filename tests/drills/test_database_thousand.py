@@ -9,10 +9,10 @@ import httpx
 import psycopg
 import pytest
 
-from service.database import REQUEST_SECONDS
-from tests.api import ORIGIN, Api, User
-from tests.outages import TERMINATE
-from tests.served import Served, serve
+from service.postgres.pool import REQUEST_SECONDS
+from tests.support.api import ORIGIN, Api, User
+from tests.support.outages import TERMINATE
+from tests.support.service_process import ServiceProcess, start_service
 
 pytestmark = pytest.mark.anyio
 
@@ -37,11 +37,11 @@ async def ask(streams: Streams, user: User) -> tuple[int, float]:
     return int(head.split()[1]), time.monotonic() - began
 
 
-async def connect(served: Served, count: int) -> list[Streams]:
+async def connect(served: ServiceProcess, count: int) -> list[Streams]:
     return [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(count)]
 
 
-async def median_latencies(owner: psycopg.Connection, user: User, *services: Served) -> list[float]:
+async def median_latencies(owner: psycopg.Connection, user: User, *services: ServiceProcess) -> list[float]:
     """Of requests one after the other, the services in turn; the best of 20 runs, for the machine has more to do."""
     # With new connections each time: how PostgreSQL's processes lie on the processors makes a quarter's difference.
     owner.execute(TERMINATE)
@@ -58,7 +58,7 @@ async def median_latencies(owner: psycopg.Connection, user: User, *services: Ser
 
 async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
     # The other one is left in peace: while others use the machine too, its latency is what "before" was.
-    with serve(database_url) as served, serve(database_url) as other:
+    with start_service(database_url) as served, start_service(database_url) as other:
         async with httpx.AsyncClient(base_url=served.url) as client:
             api = Api(client, owner)
             user = api.user()

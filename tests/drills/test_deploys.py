@@ -11,12 +11,12 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.commands import PROJECT
-from tests.drills.load import load
-from tests.nginx import nginx
-from tests.raw.wire import LIVEZ, connect
-from tests.served import Served, serve
-from tests.tls import free_port
+from tests.support.commands import PROJECT
+from tests.support.http_wire import LIVEZ, connect
+from tests.support.load import load
+from tests.support.nginx import nginx
+from tests.support.service_process import ServiceProcess, start_service
+from tests.support.tls import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +31,11 @@ class Instance:
         self.port = free_port()
         self._database_url = database_url
         self._stack = ExitStack()
-        self._served: Served
+        self._served: ServiceProcess
 
     def start(self) -> None:
         values = {"PORT": str(self.port), "WORKERS": "2", "TRUSTED_PROXIES": "127.0.0.1", "LOGIN_FAILURE_LIMIT": "0"}
-        self._served = self._stack.enter_context(serve(self._database_url, **values))
+        self._served = self._stack.enter_context(start_service(self._database_url, **values))
         assert httpx.get(f"{self._served.url}/health").status_code == 200
 
     def stop(self) -> None:
@@ -85,7 +85,7 @@ def test_the_service_keeps_idle_connections_longer_than_nginx(database_url: str)
     )
     assert upstream
     seconds = int(upstream[1])
-    with serve(database_url) as served, connect(served.port) as connection:
+    with start_service(database_url) as served, connect(served.port) as connection:
         connection.send(LIVEZ)
         assert connection.answer(path="/livez").status_code == 200
         time.sleep(seconds + 5)

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commands import PROJECT, environment
-from tests.live import ANSWERS
-from tests.programs import program
+from tests.support.commands import PROJECT, environment
+from tests.support.programs import program
+from tests.support.service_process import ANSWERS
 
 MOST_SECONDS = 60
 NOWHERE = {

@@ -13,12 +13,12 @@ import bcrypt
 import psycopg
 import pytest
 
-from tests.api import PASSWORD, token
-from tests.commands import PROJECT
-from tests.databases import Template
-from tests.drills.flooders import CLIENTS as FLOODERS
-from tests.drills.flooders import EMAIL, Client
-from tests.served import Served, serve
+from tests.support.api import PASSWORD, token
+from tests.support.commands import PROJECT
+from tests.support.databases import Template
+from tests.support.flooders import CLIENTS as FLOODERS
+from tests.support.flooders import EMAIL, Client
+from tests.support.service_process import ServiceProcess, start_service
 
 SECONDS = float(os.environ.get("DRILL_FLOOD_SECONDS", "60"))
 CLIENTS, REQUESTS_A_SECOND, TASKS = 16, 200, 20
@@ -27,12 +27,12 @@ CLIENTS, REQUESTS_A_SECOND, TASKS = 16, 200, 20
 @pytest.mark.anyio
 async def test_tasks_go_on_beside_a_flood_of_log_ins(template: Template) -> None:
     user_id = str(uuid.uuid4())
-    with template.copy() as name, serve(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
         _fill(template.owner_url(name), user_id)
         user = token(user_id=user_id, email=EMAIL)
         await _lists(served, user, min(SECONDS, 5))  # the caches are filled
         alone = await _lists(served, user, SECONDS)
-        command = [sys.executable, "-m", "tests.drills.flooders", str(served.port), str(SECONDS + 2)]
+        command = [sys.executable, "-m", "tests.support.flooders", str(served.port), str(SECONDS + 2)]
         flood = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdout=asyncio.subprocess.PIPE)
         await asyncio.sleep(1)
         beside = await _lists(served, user, SECONDS)
@@ -64,7 +64,7 @@ def _fill(owner_url: str, user_id: str) -> None:
             owner.execute(insert, (user_id,))
 
 
-async def _lists(served: Served, user: str, seconds: float) -> list[float]:
+async def _lists(served: ServiceProcess, user: str, seconds: float) -> list[float]:
     """Lists at the given rate over all clients; how long each took from when it was due. Fails where one is not 200."""
     pause = CLIENTS / REQUESTS_A_SECOND
     began = time.perf_counter()

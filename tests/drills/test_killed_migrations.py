@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.test_migration_runs import kill_and_repeat
+from tests.support.killed_migrations import kill_and_repeat
 
 
 def test_a_run_that_is_killed_at_any_moment_can_be_repeated(server: str, tmp_path: Path) -> None:

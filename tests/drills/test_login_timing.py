@@ -8,9 +8,9 @@ import bcrypt
 import httpx
 import psycopg
 
-from tests.api import PASSWORD
-from tests.databases import Template
-from tests.served import serve
+from tests.support.api import PASSWORD
+from tests.support.databases import Template
+from tests.support.service_process import start_service
 
 PAIRS = int(os.environ.get("DRILL_TIMING_PAIRS", "50"))
 
@@ -18,7 +18,7 @@ PAIRS = int(os.environ.get("DRILL_TIMING_PAIRS", "50"))
 def test_an_unknown_email_takes_as_long_as_a_wrong_password(template: Template) -> None:
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
     unknown, wrong = [], []
-    with template.copy() as name, serve(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), 'ada@example.com', %s)"
             owner.execute(insert, (stored,))

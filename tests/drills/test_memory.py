@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psycopg
 
-from tests.api import token
-from tests.databases import Template
-from tests.raw.wire import CHUNKED, LIVEZ, TASK, post, request, sized
-from tests.served import Served, serve
+from tests.support.api import token
+from tests.support.databases import Template
+from tests.support.http_wire import CHUNKED, LIVEZ, TASK, post, request, sized
+from tests.support.service_process import ServiceProcess, start_service
 
 REST_SECONDS = float(os.environ.get("DRILL_MEMORY_REST_SECONDS", "30"))
 PIECE = b"X" * 65536
@@ -25,7 +25,10 @@ CHUNKED_TASK = b"15\r\n" + TASK + b"\r\n0\r\n"
 def test_attacks_leave_no_memory_behind(template: Template) -> None:
     user_id = str(uuid.uuid4())
     user = token(user_id=user_id, email="ada@example.com")
-    with template.copy() as name, serve(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as served:
+    with (
+        template.copy() as name,
+        start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as served,
+    ):
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (user_id,))
         _ordinary(served, user)
@@ -41,7 +44,7 @@ def test_attacks_leave_no_memory_behind(template: Template) -> None:
     assert after <= before * 1.1
 
 
-def _ordinary(served: Served, user: str) -> None:
+def _ordinary(served: ServiceProcess, user: str) -> None:
     """2,000 requests on 20 connections, some of them from tokens that have not been seen before."""
 
     def some(number: int) -> None:
@@ -62,7 +65,7 @@ def _ordinary(served: Served, user: str) -> None:
         list(threads.map(some, range(20)))
 
 
-def _attacks(user: str) -> dict[str, Callable[[Served], None]]:
+def _attacks(user: str) -> dict[str, Callable[[ServiceProcess], None]]:
     """Each with the bytes that 20 connections send at once: first what begins, then again and again what goes on."""
     bytes_of = {
         "heads without end": (b"GET /livez HTTP/1.1\r\nX-A: ", PIECE),
@@ -79,7 +82,7 @@ def _attacks(user: str) -> dict[str, Callable[[Served], None]]:
         "nonsense": (b"", os.urandom(65536)),
         "empty lines": (LIVEZ, b"\r\n" * 32768),
     }
-    attacks: dict[str, Callable[[Served], None]] = {
+    attacks: dict[str, Callable[[ServiceProcess], None]] = {
         what: lambda served, sent=sent: _from_20(served, *sent)  # type: ignore[misc]
         for what, sent in bytes_of.items()
     }
@@ -89,7 +92,7 @@ def _attacks(user: str) -> dict[str, Callable[[Served], None]]:
     return attacks
 
 
-def _from_20(served: Served, first: bytes, again: bytes) -> None:
+def _from_20(served: ServiceProcess, first: bytes, again: bytes) -> None:
     """20 MB on each connection, the answers read now and then."""
 
     def attack(_: int) -> None:
@@ -104,14 +107,14 @@ def _from_20(served: Served, first: bytes, again: bytes) -> None:
         list(threads.map(attack, range(20)))
 
 
-def _idle(served: Served, first: bytes) -> None:
+def _idle(served: ServiceProcess, first: bytes) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(500):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
             sock.sendall(first)
 
 
-def _log_ins(served: Served) -> None:
+def _log_ins(served: ServiceProcess) -> None:
     with httpx.Client(base_url=served.url, timeout=30) as client:
         for number in range(20):
             sent = {"email": f"{number}@example.com", "password": "x" * 1_000_000}

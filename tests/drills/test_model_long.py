@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tests import planted_faults
-from tests.databases import Template
-from tests.test_model import run
+from tests.support import planted_faults
+from tests.support.databases import Template
+from tests.support.model_run import run
 
 STEPS = 20_000
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from tests.databases import Template
-from tests.fuzzing import run, target
+from tests.support.databases import Template
+from tests.support.fuzzing import run, target
 
 EXAMPLES = int(os.environ.get("DRILL_SCHEMATHESIS_EXAMPLES", "2000"))
 """For each operation and phase; the least that makes 10,000 requests has some room here."""

@@ -12,10 +12,10 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.api import PASSWORD, Api, User
-from tests.databases import Template
-from tests.drills.load import CONNECTIONS
-from tests.served import serve
+from tests.support.api import PASSWORD, Api, User
+from tests.support.databases import Template
+from tests.support.load import CONNECTIONS
+from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
 async def test_sigterm_under_load(template: Template, workers: str) -> None:
     with (
         template.copy() as name,
-        serve(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as served,
+        start_service(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as served,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
     ):
         async with httpx.AsyncClient() as client:
@@ -110,7 +110,7 @@ async def test_sigterm_under_load(template: Template, workers: str) -> None:
 
 
 async def test_a_worker_that_hangs_is_not_waited_for_for_ever(database_url: str) -> None:
-    with serve(database_url, WORKERS="2") as served:
+    with start_service(database_url, WORKERS="2") as served:
         process = psutil.Process(served.pid)
         process.children()[-1].suspend()
         began = time.monotonic()

@@ -9,15 +9,15 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.drills.load import load
-from tests.served import Served, serve
+from tests.support.load import load
+from tests.support.service_process import ServiceProcess, start_service
 
 pytestmark = pytest.mark.anyio
 
 KILLS = 3
 
 
-def workers(served: Served) -> list[psutil.Process]:
+def workers(served: ServiceProcess) -> list[psutil.Process]:
     """Its processes except Python's own helper, and except dead ones."""
     alive = [each for each in psutil.Process(served.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
     return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
@@ -38,7 +38,7 @@ class Kill(NamedTuple):
     """Seconds until another worker serves."""
 
 
-async def kill(served: Served) -> Kill:
+async def kill(served: ServiceProcess) -> Kill:
     """Kills the busier worker."""
     left, doomed = sorted(workers(served), key=lambda worker: connections(worker, served.port))
     held = connections(doomed, served.port)
@@ -57,7 +57,7 @@ async def kill(served: Served) -> Kill:
 
 async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) -> None:
     kills = []
-    with serve(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as served:
+    with start_service(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as served:
         while served.log.read_text().count("Application startup complete") < 2:
             await asyncio.sleep(0.02)
         async with load(served.url, owner) as running:

@@ -1,0 +1,103 @@
+"""The commands of `python -m service`: run, migrate, rollback."""
+
+import asyncio
+import contextlib
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.config import Settings, SettingsError, connection, load_settings
+from service.errors import StartError
+from service.postgres import migrations
+from service.postgres.pool import Pool
+from service.postgres.schema import refuse_old_schema
+from service.web.server import listening_socket, serve
+
+
+def do(command: str) -> int:
+    """Runs the command; returns its exit status: 2 for a bad setting, 1 for another error, told in one sentence."""
+    try:
+        settings = load_settings()
+        if command == "migrate":
+            change_schema(
+                settings, migrations.migrate, "applied", "The database's schema is up to date: nothing to do."
+            )
+        elif command == "rollback":
+            change_schema(settings, migrations.rollback, "taken back", "The database has no migration to take back.")
+        else:
+            run(settings)
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, SettingsError) else 1
+    return 0
+
+
+def run(settings: Settings) -> None:
+    with listening_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
+        if settings.database_url is None:
+            settings = stack.enter_context(_development_database(settings))
+            url, _ = connection(settings)
+            for name in migrations.migrate(url):
+                _say(f"{name} applied")
+        else:
+            url, _ = connection(settings)
+            asyncio.run(_refuse_old_schema(url))
+        serve(functools.partial(create_app, settings), settings, sock, _say)
+
+
+def change_schema(settings: Settings, how: Callable[[str], list[str]], done: str, otherwise: str) -> None:
+    with contextlib.ExitStack() as stack:
+        if (named := settings.migration_database_url or settings.database_url) is None:
+            url, _ = connection(stack.enter_context(_development_database(settings)))
+        else:
+            url = named.get_secret_value()
+        _say("\n".join(f"{name} {done}" for name in how(url)) or otherwise)
+
+
+async def _refuse_old_schema(url: str) -> None:
+    pool = Pool(url)
+    try:
+        await refuse_old_schema(pool)
+    finally:
+        await pool.close()
+
+
+@contextlib.contextmanager
+def _development_database(settings: Settings) -> Iterator[Settings]:
+    """Runs the embedded PostgreSQL; yields the settings with its URL and, where none is set, its secret."""
+    try:
+        from embedded.postgres import Embedded, EmbeddedError  # not above: production has no such folder
+    except ModuleNotFoundError:
+        connection(settings)
+        raise
+    embedded = Embedded(Path(settings.data_dir), _say)
+    try:
+        with _signals_blocked():
+            embedded.start()
+        secret = settings.better_auth_secret or SecretStr(embedded.secret)
+        yield settings.model_copy(update={"database_url": SecretStr(embedded.url), "better_auth_secret": secret})
+    except EmbeddedError as error:
+        raise StartError(str(error)) from error
+    finally:
+        with _signals_blocked():
+            embedded.stop()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Signals are delivered when the block ends, so that none leaves a database running that nobody stops."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal was closed
+        print(text, flush=True)  # noqa: T201 (for the person at the terminal)

@@ -1,0 +1,54 @@
+"""Loads the named statements of sql/queries. asyncpg gets the text that stands on disk, comments and all.
+
+A statement starts with a header, `-- name: list_tasks`, and at least one comment line that says what it is for. The
+tests hold the files to that.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+DIRECTORY = Path(__file__).parents[2] / "sql" / "queries"
+
+
+class Query(NamedTuple):
+    name: str
+    sql: str
+
+
+class Sql(NamedTuple):
+    """Every statement of the service."""
+
+    create_user: Query
+    create_federated_user: Query
+    find_user: Query
+    count_attempt: Query
+    take_back_attempt: Query
+    clear_attempts: Query
+    list_tasks: Query
+    get_task: Query
+    create_task: Query
+    update_task: Query
+    delete_task: Query
+    limit_lock_waits: Query
+    lock_migrations: Query
+    applied_migrations: Query
+    ping: Query
+
+
+def parse(text: str) -> dict[str, Query]:
+    """The statements of an .sql file by name, each with its header."""
+    statements = re.split(r"^(?=-- name: )", text, flags=re.MULTILINE)[1:]
+    named = ((statement.split()[2], statement.strip()) for statement in statements)
+    return {name: Query(name, sql) for name, sql in named}
+
+
+def load() -> Sql:
+    """Raises TypeError where the files' statements are not exactly the fields of `Sql`."""
+    queries: dict[str, Query] = {}
+    for path in DIRECTORY.glob("*.sql"):
+        queries |= parse(path.read_text("utf-8"))
+    return Sql(**queries)
+
+
+SQL = load()

@@ -1,0 +1,39 @@
+"""Whether the database's schema is one that this code can work with."""
+
+from pathlib import Path
+
+import asyncpg
+
+from service.errors import ApiError, StartError
+from service.postgres.pool import Pool
+from service.postgres.queries import SQL
+
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
+START_SECONDS = 3.0
+
+
+class SchemaBehindError(StartError):
+    """A migration is missing in the database."""
+
+
+async def refuse_old_schema(pool: Pool) -> None:
+    """Raises SchemaBehindError where a migration is missing.
+
+    A schema that is ahead is served, for that is how a rolling deploy looks from the old side; and a database that is
+    away must not keep the service from starting.
+    """
+    try:
+        row = await pool.fetch_one(SQL.applied_migrations, seconds=START_SECONDS)
+        applied = set(row["names"] or ())
+    except asyncpg.UndefinedTableError:
+        applied = set()
+    except ApiError:
+        return
+    missing = sorted(names() - applied)
+    if missing:
+        raise SchemaBehindError(f"The database's schema is behind, {missing[0]} is missing: run `make migrate`.")
+
+
+def names() -> set[str]:
+    """The names of the migrations that this code comes with."""
+    return {path.stem for path in MIGRATIONS.glob("*.sql") if not path.stem.endswith(".rollback")}

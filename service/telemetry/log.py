@@ -1,0 +1,104 @@
+"""What the service says on stdout: a line for each request, and log records in the same form.
+
+JSON, one object a line, or readable where a terminal shows it. Nothing here writes what a client sent: no path, no
+query, no body, no token; `_cause` sees to the exceptions that quote such values.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from time import gmtime, strftime
+
+import asyncpg
+
+from service.telemetry.request_log import RequestRecord
+
+WRITE_BYTES = 4096
+"""What a pipe takes in one piece (PIPE_BUF), so that lines of several workers never mix."""
+
+
+def start(level: str) -> None:
+    """Sends the log records of this process to stdout, from `level` on."""
+    stdout = logging.StreamHandler(sys.stdout)
+    stdout.setFormatter(Formatter())
+    logging.basicConfig(level=level.upper(), handlers=[stdout])
+
+
+def write(records: list[RequestRecord]) -> None:
+    """Writes a line for each request. Request ids need no quoting: they match CLIENT_REQUEST_ID or are our own."""
+    readable = sys.stdout.isatty()
+    piece = ""
+    for answered, request_id, method, path, status, seconds, user_id, address in records:
+        time, ms = _time(answered), f"{seconds * 1000:.1f}"
+        route = f'"{path}"' if path else "null"
+        user = f'"{user_id}"' if user_id else "null"
+        # Cut and quoted, because a trusted proxy may pass any text as the client's address.
+        client = _quoted(address[:64]) if address else "null"
+        if readable:
+            line = f"{time[11:]} {status} {method} {route} {ms} ms, user {user}, client {client}, id {request_id}\n"
+        else:
+            line = (
+                f'{{"time": "{time}", "id": "{request_id}", "method": "{method}", "route": {route}, "status": {status},'
+                f' "milliseconds": {ms}, "user_id": {user}, "client": {client}}}\n'
+            )
+        if len(piece) + len(line) > WRITE_BYTES:
+            _write(piece)
+            piece = ""
+        piece += line
+    _write(piece)
+
+
+def _write(piece: str) -> None:
+    with contextlib.suppress(OSError):  # the reader is gone: no reason to stop serving
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+
+class Formatter(logging.Formatter):
+    """Log records, uvicorn's own included; an exception with all of its causes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": _time(record.created), "level": record.levelname.lower(), "logger": record.name}
+        fields["message"] = record.getMessage().strip()
+        if request_id := getattr(record, "request_id", None):
+            fields["id"] = request_id
+        if record.exc_info and record.exc_info[1]:
+            causes = list(_causes(record.exc_info[1]))
+            fields["error"] = ", because of ".join(map(_cause, causes))
+            # The frames without the exceptions' own texts, which `error` has, as far as they may be shown.
+            fields["trace"] = "\n".join("".join(traceback.format_tb(cause.__traceback__)) for cause in causes)
+        if not sys.stdout.isatty():
+            return json.dumps(fields)
+        # A line feed is ours, in the trace; any other character that moves the cursor is shown as its escape.
+        return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in " ".join(fields.values()))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _cause(error: BaseException) -> str:
+    """Type and first line of the text: the lines after it quote rows (PostgreSQL's DETAIL) and input (pydantic)."""
+    if isinstance(error, (asyncpg.DataError, UnicodeError)):  # these quote the value in the first line
+        return type(error).__name__
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _time(seconds: float) -> str:
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+
+
+@functools.lru_cache(2)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+
+
+@functools.lru_cache(1024)
+def _quoted(text: str) -> str:
+    return json.dumps(text)

@@ -1,0 +1,93 @@
+"""Which e-mail addresses are addresses, and which are the same."""
+
+import psycopg
+import pytest
+
+from tests.support.answers import assert_error
+from tests.support.api import Api
+
+pytestmark = pytest.mark.anyio
+
+INVALID = (
+    "ada", "ada@", "@example.com", "ada@@example.com", "ada@example", "ada@.com", "ada@example..com",
+    "ada@example.com.",
+    "ada@-example.com", "ada@exam_ple.com", "a da@example.com", "ada@exam ple.com", ".ada@example.com",
+    "ada.@example.com",
+    "a..da@example.com", "Ada <ada@example.com>", "<ada@example.com>", "ada@example.com, eve@example.com",
+    "ada@exa\nmple.com",
+    "ada(comment)@example.com", "ada\x7f@example.com", "ada\x01@example.com", "mailto:ada@example.com",
+    "ada@example.com\x00",
+    "   ", "http://example.com", "ada@http://example.com", "ada\u202e@example.com",
+)  # fmt: skip
+
+
+def long_email(length: int) -> str:
+    """A valid address of this many characters."""
+    domain = ".".join(["d" * 60] * 3)
+    rest = length - len(domain) - len("@..com") - 64
+    return f"{'a' * 64}@{domain}.{'e' * rest}.com"
+
+
+async def test_what_is_no_address_is_400(api: Api) -> None:
+    for email in INVALID:
+        response = await api.sign_up(email)
+        assert response.status_code == 400, email
+        assert_error(response, 400, None if "\x00" in email else "Invalid email format")
+
+
+async def test_blanks_around_it_are_trimmed(api: Api) -> None:
+    response = await api.sign_up(" \t\n\u00a0\u3000ada@example.com\u2003\r\n")
+    assert (response.status_code, response.json()["user"]["email"]) == (201, "ada@example.com")
+    response = await api.log_in("\u2003 ada@example.com \n")
+    assert (response.status_code, response.json()["user"]["email"]) == (200, "ada@example.com")
+
+
+async def test_it_is_lower_cased_in_answers_and_in_the_database(api: Api, owner: psycopg.Connection) -> None:
+    assert (await api.sign_up("Ada.Lovelace+Todo@EXAMPLE.com")).json()["user"][
+        "email"
+    ] == "ada.lovelace+todo@example.com"
+    assert owner.execute("select email from users").fetchall() == [("ada.lovelace+todo@example.com",)]
+
+
+async def test_letters_beyond_ascii_have_no_case_either(api: Api) -> None:
+    response = await api.sign_up("JÜRGEN@BÜCHER.example")
+    assert (response.status_code, response.json()["user"]["email"]) == (201, "jürgen@bücher.example")
+    assert_error(await api.sign_up("jürgen@bücher.example"), 409, "Email already registered")
+    assert (await api.log_in("Jürgen@BÜCHER.example")).status_code == 200
+
+
+async def test_two_spellings_of_one_letter_are_one_address(api: Api) -> None:
+    assert (await api.sign_up("ju\u0308rgen@example.com")).status_code == 201
+    assert_error(await api.sign_up("j\u00fcrgen@example.com"), 409, "Email already registered")
+
+
+@pytest.mark.parametrize("email", ["ΟΔΥΣΣΕΥΣ@example.com", "İPEK@example.com"])
+async def test_whoever_signed_up_in_capitals_can_log_in_with_what_was_answered(api: Api, email: str) -> None:
+    answered = (await api.sign_up(email)).json()["user"]["email"]
+    assert answered == answered.lower()
+    assert (await api.log_in(answered)).status_code == 200
+    assert_error(await api.sign_up(email), 409, "Email already registered")
+
+
+@pytest.mark.parametrize("domain", ["todo.test", "office.local", "gone.invalid"])
+async def test_a_domain_of_special_use_is_valid(api: Api, domain: str) -> None:
+    assert (await api.sign_up(f"ada@{domain}")).status_code == 201
+
+
+async def test_it_may_have_up_to_255_characters(api: Api) -> None:
+    email = long_email(255)
+    assert len(email) == 255
+    assert (await api.sign_up(f"  {email}  ")).json()["user"]["email"] == email
+    assert (await api.log_in(email)).status_code == 200
+
+
+async def test_it_may_not_have_256_characters(api: Api) -> None:
+    assert_error(await api.sign_up(long_email(256)), 400, "Email must not exceed 255 characters")
+    assert_error(await api.sign_up("a" * 10_000), 400)
+
+
+async def test_an_address_that_grows_in_lower_case_is_never_a_500(api: Api) -> None:
+    # A capital İ is one character, its lower case is two.
+    local = "İ" * 64
+    response = await api.sign_up(local + long_email(255)[64:])
+    assert response.status_code in (201, 400)

@@ -1,0 +1,89 @@
+"""Whether it lives and whether it works, and what is left of it while the database is away."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.answers import assert_error
+from tests.support.api import ORIGIN, Api, User, serve, settings, token
+
+pytestmark = pytest.mark.anyio
+
+USER = User("7d3a3a52-94cf-4e9c-8f6c-6f6c1f1f2a3b", "", token(user_id="7d3a3a52-94cf-4e9c-8f6c-6f6c1f1f2a3b"))
+TASK = "0b0f3c9e-6f0e-4f3e-8f7e-2f1f7d0c9a11"
+
+
+@pytest.fixture
+async def api_hanging() -> AsyncIterator[Api]:
+    """The service with a database that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://todo:todo@127.0.0.1:{silent.getsockname()[1]}/todo?sslmode=disable"
+        async with serve(settings(url)) as api:
+            yield api
+
+
+async def test_health_is_200_while_the_database_answers(api: Api) -> None:
+    response = await api.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "healthy"})
+    assert (await api.get("/health", headers={"Authorization": "Bearer stale"})).status_code == 200
+
+
+async def test_livez_is_200(api: Api) -> None:
+    response = await api.get("/livez")
+    assert (response.status_code, response.json()) == (200, {"status": "alive"})
+
+
+async def test_health_is_503_while_the_database_is_away(api_away: Api) -> None:
+    started = time.monotonic()
+    response = await api_away.get("/health")
+    assert time.monotonic() - started < 2
+    assert (response.status_code, response.json()) == (503, {"status": "unhealthy"})
+    head = await api_away.request("HEAD", "/health")
+    assert (head.status_code, head.content) == (503, b"")
+
+
+async def test_while_the_database_hangs_health_is_503_within_two_seconds_and_nobody_waits_for_ever(
+    api_hanging: Api,
+) -> None:
+    started = time.monotonic()
+    waiting = asyncio.create_task(api_hanging.list_tasks(USER))
+    answers = await asyncio.gather(*(api_hanging.get("/health") for _ in range(30)))
+    assert time.monotonic() - started < 2
+    assert {(answer.status_code, answer.text) for answer in answers} == {(503, '{"status":"unhealthy"}')}
+    assert_error(await waiting, 503, "Service temporarily unavailable")
+    assert time.monotonic() - started < 10
+
+
+async def test_livez_and_the_documents_do_not_touch_the_database(api_hanging: Api) -> None:
+    started = time.monotonic()
+    for path in ("/livez", "/docs", "/openapi.json"):
+        assert (await api_hanging.get(path)).status_code == 200
+    assert time.monotonic() - started < 0.5
+
+
+async def test_every_call_that_needs_the_database_is_503_while_it_is_away(api_away: Api) -> None:
+    for response in (
+        await api_away.list_tasks(USER),
+        await api_away.create_task(USER),
+        await api_away.get_task(USER, TASK),
+        await api_away.update_task(USER, TASK, title="x"),
+        await api_away.update_task(USER, TASK),
+        await api_away.delete_task(USER, TASK),
+        await api_away.sign_up("ada@example.com"),
+        await api_away.log_in("ada@example.com"),
+    ):
+        assert_error(response, 503, "Service temporarily unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+async def test_what_needs_no_database_is_answered_as_ever_while_it_is_away(api_away: Api) -> None:
+    assert_error(await api_away.get("/api/tasks"), 401, "Unauthorized")
+    assert_error(await api_away.create_task(USER, title=" "), 400, "Title is required")
+    assert_error(await api_away.get_task(USER, "1"), 404, "Task not found")
+    assert_error(await api_away.sign_up("no address"), 400, "Invalid email format")
+    assert_error(await api_away.get("/nowhere"), 404, "Not found")
+    assert_error(await api_away.request("PATCH", "/api/tasks"), 405, "Method not allowed")

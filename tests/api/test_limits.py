@@ -1,0 +1,78 @@
+"""How much a request may carry, how long it may take, and how much may be asked at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.answers import assert_error
+from tests.support.api import Api, calls_with_a_body, serve, settings
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The service's own event loop, for its timers fire a little early now and then."""
+    return "asyncio", {"use_uvloop": True}
+
+
+def padded(size: int) -> bytes:
+    """A good body of this many bytes."""
+    empty = b'{"title": "x", "more": ""}'
+    return empty[:-2] + b"x" * (size - len(empty)) + empty[-2:]
+
+
+async def in_parts(sent: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(sent), 65536):
+        yield sent[start : start + 65536]
+
+
+async def test_one_mib_is_taken_and_one_byte_more_is_413(api: Api) -> None:
+    user = api.user()
+    task_id = (await api.task(user))["id"]
+    assert (await api.request("POST", "/api/tasks", user, content=padded(MIB))).status_code == 201
+    assert (await api.request("POST", "/api/tasks", user, content=in_parts(padded(MIB)))).status_code == 201
+    for method, path in calls_with_a_body(task_id):
+        assert_error(await api.request(method, path, user, content=padded(MIB + 1)), 413)
+        response = await api.request(method, path, user, content=in_parts(padded(MIB + 1)))
+        assert "content-length" not in response.request.headers
+        assert_error(response, 413)
+
+
+async def test_a_content_length_beyond_all_bounds_is_413(api: Api) -> None:
+    headers = {"Content-Length": "9" * 30}
+    assert_error(await api.request("POST", "/api/tasks", api.user(), headers=headers, content=b"{}"), 413)
+
+
+async def test_too_many_failed_log_ins_are_429(database_url: str) -> None:
+    async with serve(settings(database_url, login_failure_limit=2)) as api:
+        assert (await api.sign_up("ada@example.com")).status_code == 201
+        for _ in range(2):
+            assert_error(await api.log_in("ada@example.com", "a wrong password"), 401, "Invalid email or password")
+        refused = await api.log_in("ada@example.com", "a wrong password")
+        assert_error(refused, 429, f"Too many attempts, try again in {refused.headers['retry-after']} seconds")
+        assert_error(await api.log_in(" ADA@example.com"), 429)
+        assert (await api.sign_up("eve@example.com")).status_code == 201
+        assert (await api.log_in("eve@example.com")).status_code == 200
+
+
+async def test_zero_turns_the_limit_off(database_url: str) -> None:
+    async with serve(settings(database_url, login_failure_limit=0)) as api:
+        for _ in range(4):
+            assert_error(await api.log_in("ada@example.com"), 401, "Invalid email or password")
+
+
+async def test_more_log_ins_than_the_queue_holds_are_503_and_tasks_go_on(database_url: str, api: Api) -> None:
+    user = api.user()
+    async with serve(settings(database_url, login_failure_limit=0)) as flooded:
+        flood = asyncio.gather(*(flooded.log_in("ada@example.com") for _ in range(60)))
+        await asyncio.sleep(0.2)
+        assert (await asyncio.wait_for(flooded.list_tasks(user), 1)).status_code == 200
+        answers = await flood
+    assert {answer.status_code for answer in answers} == {401, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert_error(answer, 503, "Service temporarily unavailable")

@@ -1,0 +1,104 @@
+"""Whose failed log-ins are counted, over real HTTP: what a proxy says of the client, and what a client says itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bcrypt
+import httpx
+import psycopg
+import pytest
+
+from tests.support.answers import assert_error
+from tests.support.api import PASSWORD
+from tests.support.databases import Template
+from tests.support.service_process import ServiceProcess, start_service
+
+ADA = "ada@example.com"
+LIMIT = 3
+
+
+@pytest.fixture(scope="module")
+def database(template: Template) -> Iterator[str]:
+    """The name of a database with one account, whose hash is cheap: the limits do not depend on the cost."""
+    stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    with template.copy() as name, psycopg.connect(template.owner_url(name), autocommit=True) as owner:
+        insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, %s)"
+        owner.execute(insert, (ADA, stored))
+        yield name
+
+
+@contextmanager
+def limited(template: Template, name: str, **others: str) -> Iterator[ServiceProcess]:
+    with start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=str(LIMIT), **others) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def behind_proxy(template: Template, database: str) -> Iterator[ServiceProcess]:
+    with limited(template, database, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", WORKERS="2") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def without_proxy(template: Template, database: str) -> Iterator[ServiceProcess]:
+    with limited(template, database) as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_failed_yet(template: Template, database: str) -> None:
+    with psycopg.connect(template.owner_url(database), autocommit=True) as owner:
+        owner.execute("delete from login_attempts")
+
+
+def log_in(served: ServiceProcess, password: str, *forwarded_for: str) -> httpx.Response:
+    """A log-in on a connection of its own: any of the workers may answer."""
+    headers = [("X-Forwarded-For", each.encode("latin-1")) for each in forwarded_for]
+    sent = {"email": ADA, "password": password}
+    return httpx.post(f"{served.url}/api/auth/login", json=sent, headers=headers)  # type: ignore[arg-type]
+
+
+def lock(served: ServiceProcess, *forwarded_for: str) -> None:
+    for _ in range(LIMIT):
+        assert_error(log_in(served, "a wrong password", *forwarded_for), 401, "Invalid email or password")
+    assert_error(log_in(served, PASSWORD, *forwarded_for), 429)
+
+
+def test_clients_of_a_trusted_proxy_are_told_apart(behind_proxy: ServiceProcess) -> None:
+    lock(behind_proxy, "192.0.2.1")
+    assert log_in(behind_proxy, PASSWORD, "192.0.2.2").status_code == 200
+    assert_error(log_in(behind_proxy, PASSWORD, "192.0.2.1"), 429)
+
+
+@pytest.mark.parametrize(
+    "forwarded_for",
+    [
+        ["198.51.100.7, 192.0.2.1"], ["198.51.100.7", "192.0.2.1"], ["192.0.2.1:40000"], ["::ffff:192.0.2.1"],
+        ["192.0.2.1, 10.1.2.3"], ["unknown, , \xff, 192.0.2.1"], [f"{'9' * 5000}, 192.0.2.1"],
+    ],
+)  # fmt: skip
+def test_what_a_client_puts_in_front_changes_nothing(behind_proxy: ServiceProcess, forwarded_for: list[str]) -> None:
+    """The proxy appends the address that it saw: the last one that is no proxy of ours counts."""
+    lock(behind_proxy, "192.0.2.1")
+    assert_error(log_in(behind_proxy, PASSWORD, *forwarded_for), 429)
+
+
+@pytest.mark.parametrize("garbage", ["", ",", "nonsense", "\xff\xfe", "1" * 10_000, "[::1", "' or 1=1 --", "127.0.0.1"])
+def test_garbage_from_a_trusted_proxy_is_somebody_too(behind_proxy: ServiceProcess, garbage: str) -> None:
+    lock(behind_proxy, garbage)
+    assert log_in(behind_proxy, PASSWORD, "192.0.2.1").status_code == 200
+
+
+def test_without_a_trusted_proxy_the_header_is_ignored(without_proxy: ServiceProcess) -> None:
+    lock(without_proxy, "192.0.2.1")
+    assert_error(log_in(without_proxy, PASSWORD, "192.0.2.2"), 429)
+    assert_error(log_in(without_proxy, PASSWORD), 429)
+
+
+def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, without_proxy: ServiceProcess) -> None:
+    for number in range(LIMIT):
+        served = (behind_proxy, without_proxy)[number % 2]
+        assert_error(log_in(served, "a wrong password"), 401, "Invalid email or password")
+    for _ in range(8):
+        assert_error(log_in(behind_proxy, PASSWORD), 429)
+        assert_error(log_in(without_proxy, PASSWORD), 429)

@@ -1,0 +1,45 @@
+"""What SIGTERM means for who is connected: one more request is answered, what has begun is finished, nobody else."""
+
+import contextlib
+import signal
+import socket
+import time
+import uuid
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+
+from tests.support.api import token
+from tests.support.http_wire import LIVEZ, TASK, connect, post, sized
+from tests.support.service_process import start_service
+
+
+def wait_until_refused(port: int) -> None:
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", port)).close()
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stopping_service(database_url: str, owner: psycopg.Connection, workers: str) -> None:
+    ada = str(uuid.uuid4())
+    owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (ada,))
+    begun = post(token(user_id=ada, email="ada@example.com"), sized(TASK), body=TASK[:5])
+    with start_service(database_url, WORKERS=workers) as served:
+        process = psutil.Process(served.pid)
+        with connect(served.port) as idle, connect(served.port) as silent, connect(served.port) as half:
+            idle.send(LIVEZ)
+            idle.answer(path="/livez")
+            half.send(begun)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+            wait_until_refused(served.port)
+            idle.send(LIVEZ)
+            assert idle.answer(path="/livez").headers["connection"] == "close"
+            assert idle.closed() and silent.closed()
+            half.send(TASK[5:])
+            assert half.answer("POST", "/api/tasks").status_code == 201
+            assert half.closed()
+        assert process.wait(5) == 0

@@ -1,0 +1,75 @@
+"""The files round the code: the help, a reason for each dependency, nothing of the machine it was made on."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+from tests.support.commands import PROJECT
+from tests.support.programs import missing, program
+
+NOT_OURS = re.compile(
+    r"/work/|/root/|/home/[a-z]|pypi\.org|pythonhosted\.org|npmjs\.(org|com)|debian\.org|ubuntu\.com|yarnpkg\.com|ghcr\.io"
+)
+
+
+def test_every_target_of_the_makefile_is_in_its_help() -> None:
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    listed = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert listed
+    targets = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
+    assert targets == set(listed[1].split())
+    assert targets == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
+
+
+def test_every_dependency_says_why_it_is_there() -> None:
+    text = (PROJECT / "specs" / "dependencies.md").read_text("utf-8")
+    explained = re.findall(r"^\| `([a-z0-9-]+)` \| \S", text, re.MULTILINE)
+    needed = [
+        name
+        for file in sorted(PROJECT.glob("requirements*.in"))
+        for name in re.findall(r"^([A-Za-z0-9-]+)[^=\s]*==", file.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert sorted(explained) == sorted(needed)
+
+
+def test_the_change_log_knows_the_documents_version() -> None:
+    with (PROJECT / "specs" / "openapi.toml").open("rb") as file:
+        version = tomllib.load(file)["document"]["info"]["version"]
+    text = (PROJECT / "CHANGELOG.md").read_text("utf-8")
+    releases = re.findall(r"^## \[(.+)\](?: - \d{4}-\d{2}-\d{2})?$", text, re.MULTILINE)
+    assert releases[:2] == ["Unreleased", version]
+
+
+def test_before_a_commit_stands_make_check_and_nothing_is_fetched() -> None:
+    text = (PROJECT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert re.findall(r"\b(repo|entry|language): (.+)", text) == [
+        ("repo", "local"),
+        ("entry", "make check"),
+        ("language", "system"),
+    ]
+
+
+def test_the_walks_name_what_there_is() -> None:
+    text = (PROJECT / "specs" / "walks.md").read_text("utf-8")
+    named = re.findall(r"`((?:sql|service|specs|tests|examples)/[^`]+)`", text)
+    assert len(named) > 40
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+    made = re.findall(r"`make ([a-z]+)`", text)
+    assert made
+    assert set(made) <= set(re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run([program("git"), "-C", str(PROJECT), "ls-files", "-z"], capture_output=True, text=True)
+    if done.returncode:
+        missing("this is no clone, so git cannot name its files")
+    return [PROJECT / name for name in done.stdout.split("\0") if name and (PROJECT / name).is_file()]
+
+
+def test_no_file_names_a_machines_path_or_a_registry() -> None:
+    ours = [path for path in tracked() if path.suffix not in (".png", ".js") and path != Path(__file__)]
+    found = {str(path): match[0] for path in ours if (match := NOT_OURS.search(path.read_text("utf-8")))}
+    assert found == {}
+    locks = [path for path in tracked() if path.name == "package-lock.json"]
+    assert not any('"resolved"' in path.read_text("utf-8") for path in locks)

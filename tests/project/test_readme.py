@@ -1,0 +1,80 @@
+"""The README's shell blocks are run as they stand; one that is not says why, in a comment right above it:
+
+<!-- not run: the reason -->
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api import SECRET
+from tests.support.commands import PROJECT, environment
+from tests.support.service_process import ANSWERS, ServiceProcess
+
+TEXT = (PROJECT / "README.md").read_text("utf-8")
+BLOCK = re.compile(r"^(<!-- not run: \S[^\n]* -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = [
+    (marker, block) for marker, language, block in BLOCK.findall(TEXT) if language in ("sh", "bash", "console", "")
+]
+RUN = [block for marker, block in SHELL if not marker]
+MADE = shutil.ignore_patterns(".git", ".venv", ".data", ".*_cache", ".hypothesis", "__pycache__", "node_modules")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The project without what was made in it, but for the virtual environment."""
+    folder = tmp_path / "a clone"
+    shutil.copytree(PROJECT, folder, ignore=MADE)
+    (folder / ".venv").symlink_to(PROJECT / ".venv")
+    for file in folder.glob("requirements*.txt"):
+        os.utime(file, (0, 0))  # never newer than the installation, which make would do again under our feet
+    return folder
+
+
+def test_every_reason_stands_above_its_block() -> None:
+    assert TEXT.count("<!-- not run:") == len([marker for marker, _ in SHELL if marker])
+    assert TEXT.count("```") == 2 * len(BLOCK.findall(TEXT))
+    assert RUN
+
+
+@pytest.mark.parametrize("block", RUN, ids=lambda block: block.split("\n")[0].split("#")[0].strip())
+def test_the_block_works(block: str, clone: Path, owner_url: str, live: ServiceProcess) -> None:
+    values = {"PORT": "0", "BASE": live.url, "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    # `make test` collects a file instead of running these tests within themselves.
+    values["ARGS"] = "--collect-only --quiet --numprocesses=0 tests/project/test_project_files.py"
+    # Where a `make test ARGS=…` around us would say otherwise.
+    values |= {"MAKEFLAGS": "", "MAKEOVERRIDES": ""}
+    if "make run" not in block:  # which brings its own
+        values |= {"DATABASE_URL": owner_url, "BETTER_AUTH_SECRET": SECRET}
+    for number, line in enumerate(block.splitlines()):
+        run(line, clone, environment(**values), clone.parent / f"log {number}")
+
+
+def run(line: str, folder: Path, values: dict[str, str], log: Path) -> None:
+    """Runs a line until it ends well, or until it is a service that answers; that one is stopped as by Ctrl-C."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["sh", "-c", line],
+            cwd=folder, env=values, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not ANSWERS.search(log.read_text()):
+            assert time.monotonic() < deadline, f"{line}: {log.read_text()}"
+            time.sleep(0.05)
+        if answers := ANSWERS.search(log.read_text()):
+            assert httpx.get(f"{answers[1]}/health").json() == {"status": "healthy"}
+        else:
+            assert process.returncode == 0, f"{line}: {log.read_text()}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=30)
+    assert "Traceback" not in log.read_text()

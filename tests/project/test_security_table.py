@@ -1,0 +1,32 @@
+"""specs/security.md names a test for each point, or says why it is not ours; here no name in it may be dead."""
+
+import re
+
+import pytest
+
+from tests.support.spec_tables import SPECS, functions_of
+
+TABLE = SPECS / "security.md"
+ROWS = [
+    [cell.strip() for cell in re.split(r" \| |^\| | \|$", line)[1:-1]]
+    for line in TABLE.read_text("utf-8").splitlines()
+    if line.startswith("| ") and not line.startswith("| Point")
+]
+NAME = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+
+
+def test_the_table_is_read() -> None:
+    assert len(ROWS) > 40
+    assert all(len(row) == 3 for row in ROWS), [row for row in ROWS if len(row) != 3]
+
+
+@pytest.mark.parametrize(("point", "how", "tests"), ROWS)
+def test_every_point_has_tests_that_exist_or_a_reason(point: str, how: str, tests: str) -> None:
+    if tests.startswith("not ours, because "):
+        assert not how
+        return
+    assert how
+    assert NAME.findall(tests), "no test"
+    assert not NAME.sub("", tests).strip(), "something that is no name of a test"
+    for file, name in NAME.findall(tests):
+        assert name in functions_of(file), f"{file} has no {name}"

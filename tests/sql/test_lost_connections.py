@@ -1,0 +1,255 @@
+"""A connection that dies under a request is not the client's problem, whatever the statement and the moment."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
+
+import bcrypt
+import httpx
+import psycopg
+import pytest
+
+from service.postgres.pool import POOL_SIZE
+from tests.support.answers import assert_error
+from tests.support.api import PASSWORD, Api, User, serve, settings
+from tests.support.databases import Template
+from tests.support.outages import TERMINATE
+from tests.support.postgres_wire import Moment, Wire, wire
+from tests.support.statements import USES
+
+pytestmark = pytest.mark.anyio
+
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+LOCK = "begin; lock table users, tasks, login_attempts in access exclusive mode"
+WAITING = "select count(*) from pg_locks where not granted"
+
+
+class Case(NamedTuple):
+    request: Callable[[Api, User, str], Awaitable[httpx.Response]]
+    status: int
+    tasks: int = 1
+    """How many the user has afterwards; one before."""
+
+
+def sign_up(api: Api, user: User, task: str) -> Awaitable[httpx.Response]:
+    return api.sign_up(f"new-{user.email}")
+
+
+def log_in(api: Api, user: User, task: str) -> Awaitable[httpx.Response]:
+    return api.log_in(user.email)
+
+
+CASES = {
+    "create_user": Case(sign_up, 201),
+    "find_user": Case(log_in, 200),
+    "count_attempt": Case(log_in, 200),
+    "clear_attempts": Case(log_in, 200),
+    "create_task": Case(lambda api, user, task: api.create_task(user), 201, tasks=2),
+    "update_task": Case(lambda api, user, task: api.update_task(user, task, title="Other"), 200),
+    "get_task": Case(lambda api, user, task: api.get_task(user, task), 200),
+    "list_tasks": Case(lambda api, user, task: api.list_tasks(user), 200),
+    "delete_task": Case(lambda api, user, task: api.delete_task(user, task), 204, tasks=0),
+    "ping": Case(lambda api, user, task: api.get("/health"), 200),
+}
+# For the start, for a log-in that waited in vain, and for Better Auth's users, whose own tests cut its connection.
+OTHERS = {"applied_migrations", "take_back_attempt", "create_federated_user"}
+each_statement = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
+    async with wire(template._replace(pooler="").service_url(database_name)) as line:
+        yield line
+
+
+@pytest.fixture(params=[False, True], ids=["direct", "pooled"])
+async def api(request: pytest.FixtureRequest, line: Wire, owner: psycopg.Connection) -> AsyncIterator[Api]:
+    """The service at the wire's end; as for a transaction pooler it prepares nothing."""
+    url = line.url(pgbouncer="true") if request.param else line.url()
+    async with serve(settings(url), owner) as api:
+        yield api
+
+
+async def new(api: Api) -> tuple[User, str]:
+    """A user who can log in, with one task."""
+    assert api.owner
+    user = api.user()
+    api.owner.execute("update users set password_hash = %s where id = %s", (HASH, user.id))
+    return user, str((await api.task(user))["id"])
+
+
+def number(owner: psycopg.Connection, sql: str, *values: object) -> int:
+    row = owner.execute(sql.encode(), values).fetchone()
+    assert row
+    return int(row[0])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def assert_whole(api: Api, line: Wire) -> None:
+    """The pool still has room for all its connections, and for no more."""
+    assert api.owner
+    owner, user = api.owner, api.user()
+    owner.execute(LOCK)
+    calls = [asyncio.ensure_future(api.list_tasks(user)) for _ in range(POOL_SIZE + 2)]
+    await until(lambda: number(owner, WAITING) >= POOL_SIZE)
+    assert line.open == POOL_SIZE
+    owner.execute("commit")
+    assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200] * len(calls)
+    assert line.open == POOL_SIZE
+
+
+def assert_done_once(owner: psycopg.Connection, name: str, user: User, answer: httpx.Response) -> None:
+    case = CASES[name]
+    assert answer.status_code == case.status, answer.text
+    assert number(owner, "select count(*) from tasks where user_id = %s", user.id) == case.tasks
+    if name == "create_user":
+        new_user = answer.json()["user"]
+        assert number(owner, "select count(*) from users where (id, email) = (%s, %s)", *new_user.values()) == 1
+    if name in ("create_task", "update_task"):
+        task = answer.json()["task"]
+        sql = "select count(*) from tasks where (user_id, id, title) = (%s, %s, %s)"
+        assert number(owner, sql, user.id, task["id"], task["title"]) == 1
+
+
+async def test_no_statement_is_left_out() -> None:
+    assert CASES.keys() | OTHERS == USES.keys()
+
+
+@each_statement
+@pytest.mark.parametrize("moment", [Moment.PREPARED, Moment.BEFORE, Moment.AFTER])
+async def test_the_client_sees_nothing(
+    api: Api, line: Wire, owner: psycopg.Connection, name: str, moment: Moment
+) -> None:
+    request = CASES[name].request
+    user, task = await new(api)
+    if moment is Moment.PREPARED:
+        line.drop()  # a new connection has prepared nothing
+        await until(lambda: not line.open)
+    else:
+        await request(api, *await new(api))
+    line.cut(name, moment)
+    answer = await request(api, user, task)
+    assert not line.cuts_left
+    assert_done_once(owner, name, user, answer)
+    await assert_whole(api, line)
+
+
+@each_statement
+@pytest.mark.parametrize("api", [False], ids=["direct"], indirect=True)
+async def test_the_client_sees_nothing_while_the_first_still_runs(
+    api: Api, line: Wire, owner: psycopg.Connection, name: str
+) -> None:
+    await CASES[name].request(api, *await new(api))  # to prepare takes a lock, too
+    user, task = await new(api)
+    line.cut(name, Moment.BETWEEN, before=lambda: owner.execute(LOCK))
+    call = asyncio.ensure_future(CASES[name].request(api, user, task))
+    if name == "ping":
+        await until(lambda: not line.cuts_left)
+    else:
+        await until(lambda: number(owner, WAITING) == 2)
+    owner.execute("commit")
+    assert_done_once(owner, name, user, await call)
+    await assert_whole(api, line)
+
+
+@each_statement
+async def test_lost_twice_is_503_and_done_at_most_once(
+    api: Api, line: Wire, owner: psycopg.Connection, name: str
+) -> None:
+    user, task = await new(api)
+    line.cut(name, Moment.AFTER, times=2)
+    answer = await CASES[name].request(api, user, task)
+    assert not line.cuts_left
+    assert answer.headers["retry-after"]
+    if name != "ping":
+        assert_error(answer, 503, "Service temporarily unavailable")
+    assert number(owner, "select count(*) from tasks where user_id = %s", user.id) == CASES[name].tasks
+    await assert_whole(api, line)
+
+
+# What the server says of a statement that did not happen: out of disk, a deadlock, a failover, an administrator.
+@pytest.mark.parametrize("state", ["53100", "53200", "40001", "40P01", "25006", "57014", "57P01"])
+async def test_what_did_not_happen_is_sent_again_and_then_503(
+    api: Api, line: Wire, owner: psycopg.Connection, state: str
+) -> None:
+    user = api.user()
+    owner.execute(FAIL_ONCE.format(state=state).encode())
+    assert (await api.create_task(user)).status_code == 201
+    owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
+    assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
+    await assert_whole(api, line)
+
+
+FAIL_ONCE = """
+    create sequence failures;
+    create function fail_once() returns trigger language plpgsql security definer as $$
+    begin
+        if nextval('failures') <= 1 then
+            raise exception using errcode = '{state}';
+        end if;
+        return new;
+    end $$;
+    create trigger fail_once before insert on tasks for each row execute function fail_once();
+"""
+
+
+async def test_a_task_that_never_was_is_404_without_a_loss(api: Api) -> None:
+    user, task = await new(api)
+    assert (await api.delete_task(user, task)).status_code == 204
+    assert_error(await api.delete_task(user, task), 404, "Task not found")
+
+
+@pytest.mark.parametrize("end", ["seen", "unseen", "announced"])
+async def test_all_connections_dead_at_once(api: Api, line: Wire, owner: psycopg.Connection, end: str) -> None:
+    await assert_whole(api, line)
+    user = api.user()
+    if end == "announced":
+        line.hides_end = True
+        owner.execute(TERMINATE)
+        await asyncio.sleep(0.2)
+        assert line.open == POOL_SIZE
+    else:
+        line.drop(unseen=end == "unseen")
+    assert (await api.list_tasks(user)).status_code == 200
+    answers = await asyncio.gather(*(api.list_tasks(user) for _ in range(40)))
+    assert {answer.status_code for answer in answers} == {200}
+    line.hides_end = False
+    await assert_whole(api, line)
+
+
+# What two sendings at once come to, 15 times in 3,000: neither sees the other's id yet, and one finds its e-mail.
+SECOND_SENDING = """
+    create sequence sendings;
+    create function refuse_the_second() returns trigger language plpgsql security definer as $$
+    begin
+        if nextval('sendings') = 2 then
+            raise unique_violation using constraint = 'users_email_key';
+        end if;
+        return new;
+    end $$;
+    create trigger refuse_the_second before insert on users for each row execute function refuse_the_second();
+"""
+
+
+async def test_a_sign_up_is_not_refused_for_its_own_account(api: Api, line: Wire, owner: psycopg.Connection) -> None:
+    owner.execute(SECOND_SENDING)
+    line.cut("create_user", Moment.AFTER)
+    answer = await api.sign_up("ada@example.com")
+    assert answer.status_code == 201
+    assert number(owner, "select count(*) from users where id = %s", answer.json()["user"]["id"]) == 1
+    await assert_whole(api, line)
+
+
+async def test_a_sign_up_is_refused_for_somebody_elses(api: Api, line: Wire, owner: psycopg.Connection) -> None:
+    await api.sign_up("ada@example.com")
+    for moment in (Moment.BEFORE, Moment.AFTER):
+        line.cut("create_user", moment)
+        assert_error(await api.sign_up("ada@example.com"), 409, "Email already registered")
+        assert not line.cuts_left
+    assert number(owner, "select count(*) from users") == 1
+    await assert_whole(api, line)

@@ -1,0 +1,106 @@
+"""`python -m service migrate` as a person runs it: twice at once, killed, with a database that cannot be reached."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from service.postgres.migrations import MigrationError, migrate, rollback
+from service.postgres.schema import names
+from tests.support.commands import finish, run, start
+from tests.support.databases import at, database
+from tests.support.killed_migrations import kill_and_repeat
+from tests.support.service_process import start_service
+
+NAMES = sorted(names())
+ALL_APPLIED = "".join(f"{name} applied\n" for name in NAMES)
+SECRET = "s" * 32
+PASSWORD = "hunter2-never-shown"
+BEHIND = "The database's schema is behind, {} is missing: run `make migrate`."
+
+
+@pytest.fixture
+def empty(server: str) -> Iterator[str]:
+    """The URL of a database without anything."""
+    with database(server) as name:
+        yield at(server, name)
+
+
+def test_it_says_what_it_did(empty: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "service", "migrate", DATABASE_URL=empty) == (0, ALL_APPLIED, "")
+    status, output, errors = run(tmp_path, "service", "migrate", DATABASE_URL=empty)
+    assert (status, errors) == (0, "")
+    assert "up to date" in output
+    status, output, errors = run(tmp_path, "service", "rollback", DATABASE_URL=empty)
+    assert (status, output, errors) == (0, f"{NAMES[-1]} taken back\n", "")
+
+
+def test_the_owners_url_goes_first(empty: str, tmp_path: Path) -> None:
+    nowhere = "postgresql://127.0.0.1:1/nowhere"
+    values = {"DATABASE_URL": nowhere, "MIGRATION_DATABASE_URL": empty}
+    assert run(tmp_path, "service", "migrate", **values) == (0, ALL_APPLIED, "")
+
+
+def test_two_runs_at_once_apply_each_migration_once(empty: str, tmp_path: Path) -> None:
+    both = [start(tmp_path, "service", "migrate", DATABASE_URL=empty) for _ in range(2)]
+    results = [finish(process) for process in both]
+    assert [(status, errors) for status, _, errors in results] == [(0, ""), (0, "")]
+    assert ALL_APPLIED in [output for _, output, _ in results]
+    with psycopg.connect(empty) as owner:
+        logged = [row[0] for row in owner.execute("select migration_id from _yoyo_log order by created_at_utc")]
+    assert logged == NAMES
+
+
+def test_a_run_that_is_killed_can_be_repeated(server: str, tmp_path: Path) -> None:
+    # Most of a run is Python's start. The drills have more moments.
+    kill_and_repeat(server, tmp_path, [0.6, 0.75, 0.9])
+
+
+WRONG = [
+    f"postgresql://nobody:{PASSWORD}@/postgres?SERVER",
+    f"postgresql://postgres:{PASSWORD}@/no_such_database?SERVER",
+    f"postgresql://postgres:{PASSWORD}@127.0.0.1:1/todo",
+    f"postgresql://postgres:{PASSWORD}@no-such-host.invalid/todo",
+    f"postgresql://postgres:{PASSWORD}@/todo?host=/no/such/folder",
+]
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_a_wrong_url_is_one_sentence_without_the_password(server: str, url: str) -> None:
+    for attempt in (migrate, rollback):
+        with pytest.raises(MigrationError, match=r"^[A-Z].+$") as raised:
+            attempt(url.replace("SERVER", server.partition("?")[2]))
+        assert "\n" not in str(raised.value)
+        assert PASSWORD not in str(raised.value)
+
+
+@pytest.mark.parametrize("command", ["migrate", "rollback"])
+def test_a_failure_is_a_sentence_and_a_status(tmp_path: Path, command: str) -> None:
+    status, output, errors = run(tmp_path, "service", command, DATABASE_URL=WRONG[2])
+    assert status != 0
+    assert output == ""
+    assert errors.count("\n") == 1 and "Traceback" not in errors
+    assert PASSWORD not in errors
+
+
+def test_a_schema_behind_is_refused_in_one_sentence(owner_url: str, database_url: str, tmp_path: Path) -> None:
+    rollback(owner_url)
+    values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "PORT": "0"}
+    status, output, errors = run(tmp_path, "service", **values)
+    assert status != 0
+    assert BEHIND.format(NAMES[-1]) in errors
+    assert "Traceback" not in output + errors
+
+
+def test_a_database_without_anything_is_behind(empty: str, tmp_path: Path) -> None:
+    status, output, errors = run(tmp_path, "service", DATABASE_URL=empty, BETTER_AUTH_SECRET=SECRET, PORT="0")
+    assert status != 0
+    assert BEHIND.format(NAMES[0]) in errors
+    assert "Traceback" not in output + errors
+
+
+def test_a_schema_ahead_is_served(owner: psycopg.Connection, database_url: str) -> None:
+    owner.execute("insert into _yoyo_migration values ('hash', '9999.from-the-future', now())")
+    with start_service(database_url) as live:
+        assert live.port

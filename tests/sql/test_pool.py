@@ -1,0 +1,227 @@
+"""The pool: one budget for all waiting, no connection held for nothing, and its room never lost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from service.errors import ApiError
+from service.postgres import pool as pool_module
+from service.postgres.pool import Pool
+from service.postgres.queries import Query
+from tests.support.answers import assert_error
+from tests.support.api import serve, settings
+from tests.support.databases import Template
+from tests.support.postgres_wire import Moment, Wire, wire
+
+pytestmark = pytest.mark.anyio
+
+SIZE = 3
+WHO = Query("who", "-- name: who\nselect pg_backend_pid() as pid, pg_sleep($1)::text")
+
+
+@pytest.fixture
+async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
+    async with wire(template._replace(pooler="").service_url(database_name)) as line:
+        yield line
+
+
+@pytest.fixture
+async def pool(line: Wire) -> AsyncIterator[Pool]:
+    pool = Pool(line.url(), SIZE)
+    yield pool
+    await pool.close()
+
+
+async def who(pool: Pool, sleep: float = 0.0, seconds: float = 5.0) -> int:
+    """The process that answered."""
+    return int((await pool.fetch_one(WHO, sleep, seconds=seconds))["pid"])
+
+
+async def assert_whole(pool: Pool) -> None:
+    """There is room for all the connections, and for no more."""
+    assert len(set(await asyncio.gather(*(who(pool, 0.2) for _ in range(SIZE + 2))))) == SIZE
+    assert (len(pool.busy), len(pool.waiting)) == (0, 0)
+
+
+async def refused(call: asyncio.Future[int]) -> bool:
+    """Whether the answer is 503."""
+    try:
+        await call
+    except ApiError as error:
+        return error.status == 503 and "Retry-After" in (error.headers or {})
+    return False
+
+
+def begin(pool: Pool, count: int, sleep: float, seconds: float = 5.0) -> list[asyncio.Future[int]]:
+    return [asyncio.ensure_future(who(pool, sleep, seconds)) for _ in range(count)]
+
+
+async def test_idle_connections_are_let_go(pool: Pool, line: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    await assert_whole(pool)
+    assert line.open == SIZE
+    monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.3)
+    await asyncio.sleep(0.6)
+    assert line.open == 0
+    await assert_whole(pool)
+
+
+async def test_a_busy_pool_lets_go_what_it_does_not_need(
+    pool: Pool, line: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await assert_whole(pool)
+    monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.3)
+    for _ in range(12):
+        await who(pool)
+        await asyncio.sleep(0.05)
+    assert line.open == 1
+
+
+async def test_what_waits_longer_than_its_budget_is_503(pool: Pool) -> None:
+    working = begin(pool, SIZE, 0.6)
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    late, patient = begin(pool, 1, 0, seconds=0.2), begin(pool, 1, 0)
+    assert await refused(late[0])
+    assert 0.2 <= time.monotonic() - started < 0.5
+    assert await patient[0] in [await call for call in working]
+    await assert_whole(pool)
+
+
+async def test_a_statement_longer_than_its_budget_is_503(pool: Pool) -> None:
+    started = time.monotonic()
+    calls = begin(pool, SIZE, 2, seconds=0.3)
+    assert all([await refused(call) for call in calls])
+    assert 0.3 <= time.monotonic() - started < 0.8
+    await assert_whole(pool)
+
+
+async def test_a_connection_that_hangs_is_503(pool: Pool, line: Wire) -> None:
+    await assert_whole(pool)
+    line.silent = True
+    calls = begin(pool, 2 * SIZE, 0, seconds=0.3)
+    assert all([await refused(call) for call in calls])
+    # Now it is the connect that hangs.
+    calls = begin(pool, 2 * SIZE, 0, seconds=0.3)
+    assert all([await refused(call) for call in calls])
+    line.silent = False
+    await assert_whole(pool)
+
+
+async def test_the_service_while_the_database_hangs(line: Wire, owner: psycopg.Connection) -> None:
+    async with serve(settings(line.url()), owner) as api:
+        user = api.user()
+        await api.list_tasks(user)
+        line.silent = True
+        started = time.monotonic()
+        answer, health = asyncio.ensure_future(api.list_tasks(user)), await api.get("/health")
+        assert (health.status_code, health.json()) == (503, {"status": "unhealthy"})
+        assert time.monotonic() - started < 2
+        assert_error(await answer, 503, "Service temporarily unavailable")
+        assert 5 <= time.monotonic() - started < 6
+        line.silent = False
+        assert (await api.list_tasks(user)).status_code == 200
+
+
+async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.Connection) -> None:
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    async with serve(settings(line.url()), owner) as api:
+        user = api.user()
+        await api.list_tasks(user)
+        with owner.transaction():
+            owner.execute("lock table tasks in access exclusive mode")
+            answer = asyncio.ensure_future(api.list_tasks(user))
+            await asyncio.sleep(1)
+            assert owner.execute(waiting).fetchone() == (1,)
+            assert_error(await answer, 503, "Service temporarily unavailable")
+            await asyncio.sleep(0.5)
+            owner.execute("select pg_stat_clear_snapshot()")
+            assert owner.execute(waiting).fetchone() == (0,)
+        assert (await api.list_tasks(user)).status_code == 200
+
+
+async def test_refused_is_answered_at_once_and_heals(pool: Pool, line: Wire) -> None:
+    await who(pool)
+    await line.refuse()
+    line.drop()
+    started = time.monotonic()
+    calls = begin(pool, 3 * SIZE, 0)
+    assert all([await refused(call) for call in calls])
+    assert time.monotonic() - started < 1
+    await line.listen()
+    await assert_whole(pool)
+
+
+async def test_a_connect_that_breaks_off_is_tried_again(pool: Pool, line: Wire) -> None:
+    line.silent = True
+    call = begin(pool, 1, 0)[0]
+    await asyncio.sleep(0.1)
+    line.silent = False
+    line.drop()
+    assert await call
+    await assert_whole(pool)
+
+
+async def test_a_database_that_is_not_there_is_503(line: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    pool = Pool(line.url(dbname="no_such_database"), SIZE)
+    calls = begin(pool, 2 * SIZE, 0)
+    assert all([await refused(call) for call in calls])
+    assert "no connection to the database" in caplog.text
+    await pool.close()
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.002, 0.01, 0.1, 0.3])
+async def test_cancelled_requests_give_their_room_back(pool: Pool, moment: float) -> None:
+    """At these moments they connect, prepare, run, wait for their turn, or have just got it."""
+    calls = begin(pool, 3 * SIZE, 0.3)
+    await asyncio.sleep(moment)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert all(call.cancelled() for call in calls)
+    await assert_whole(pool)
+
+
+@pytest.mark.parametrize("with_connection", [True, False])
+async def test_cancelled_with_its_turn_just_given(pool: Pool, line: Wire, with_connection: bool) -> None:
+    working = begin(pool, SIZE, 0.2 if with_connection else 5, seconds=0.2 if not with_connection else 5)
+    await asyncio.sleep(0.05)
+    waiting = begin(pool, 2, 0)
+    await asyncio.sleep(0.01)
+    # Called when the first of the working is done, so before the one whose turn it is resumes.
+    working[0].add_done_callback(lambda _: waiting[0].cancel())
+    await asyncio.gather(*working, *waiting, return_exceptions=True)
+    assert await waiting[1]
+    await assert_whole(pool)
+
+
+async def test_cancelled_while_it_waits_for_a_server_that_breaks_off(pool: Pool, line: Wire) -> None:
+    line.silent = True
+    calls = begin(pool, SIZE, 0)
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        line.drop()
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    line.silent = False
+    await assert_whole(pool)
+
+
+async def test_connections_cut_under_everybody(pool: Pool, line: Wire) -> None:
+    await assert_whole(pool)
+    line.cut("who", Moment.AFTER, times=SIZE)
+    await asyncio.gather(*(who(pool) for _ in range(4 * SIZE)))
+    assert not line.cuts_left
+    await assert_whole(pool)
+
+
+async def test_closing_waits_for_no_dead_server(line: Wire) -> None:
+    pool = Pool(line.url(), SIZE)
+    await assert_whole(pool)
+    line.silent = True
+    started = time.monotonic()
+    await pool.close()
+    assert time.monotonic() - started < 2

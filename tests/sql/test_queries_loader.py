@@ -1,0 +1,94 @@
+"""The loader of .sql files: what it reads, what it sends, what it refuses."""
+
+import re
+from pathlib import Path
+
+import asyncpg
+import pglast
+import pytest
+
+from service.postgres import queries
+from service.postgres.pool import Pool
+from service.postgres.queries import DIRECTORY, Sql, load, parse
+
+FILES = sorted(path.name for path in DIRECTORY.glob("*"))
+STATEMENT = re.compile(r"-- name: \w+\n-- \S.*;", re.DOTALL)
+ONE = "-- name: one\n-- A number.\nselect 1 as number;\n"
+MALFORMED = {
+    "nothing": "",
+    "no header": "select 1;\n",
+    "no sentence": "-- name: one\nselect 1;\n",
+    "an empty sentence": "-- name: one\n--\nselect 1;\n",
+    "more than a name": "-- name: one :many\n-- A number.\nselect 1;\n",
+    "a bad name": "-- name: one-two\n-- A number.\nselect 1;\n",
+    "a bad header further down": ONE + "-- name: two :many\n-- Another.\nselect 2;\n",
+    "a header that is not seen": ONE + "  -- name: two\n-- Another.\nselect 2;\n",
+    "a name twice": ONE + ONE,
+    "no semicolon": ONE.replace(";", ""),
+    "two statements": ONE + "select 2;\n",
+    "no statement": "-- name: one\n-- A number.\n",
+    "only a comment": "-- name: one\n-- A number.\n-- select 1;\n",
+}
+
+
+def well_formed(text: str) -> bool:
+    """Whether an .sql file holds named statements, each with a sentence, and nothing else."""
+    statements = parse(text)
+    return (
+        len(statements) == text.count("-- name:") > 0
+        and all(STATEMENT.fullmatch(query.sql) for query in statements.values())
+        and all(len(pglast.parse_sql(query.sql)) == 1 for query in statements.values())
+    )
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_statement_is_what_stands_on_disk(file: str) -> None:
+    text = (DIRECTORY / file).read_text("utf-8")
+    assert well_formed(text)
+    for name, query in parse(text).items():
+        assert query.name == name
+        assert query.sql in text
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=list(MALFORMED))
+def test_what_is_malformed_would_be_noticed(text: str) -> None:
+    assert well_formed(ONE)
+    assert not well_formed(text)
+
+
+def test_no_name_is_used_in_two_files() -> None:
+    names = [name for file in FILES for name in parse((DIRECTORY / file).read_text("utf-8"))]
+    assert sorted(names) == sorted(Sql._fields)
+
+
+@pytest.mark.parametrize("text", ["", ONE], ids=["one too few", "one too many"])
+def test_the_names_are_exactly_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    for file in FILES[1:] if not text else FILES:
+        (tmp_path / file).write_text((DIRECTORY / file).read_text("utf-8"))
+    (tmp_path / "more.sql").write_text(text)
+    monkeypatch.setattr(queries, "DIRECTORY", tmp_path)
+    with pytest.raises(TypeError, match="argument"):
+        load()
+
+
+@pytest.mark.anyio
+async def test_the_server_sees_the_text_on_disk(owner_url: str) -> None:
+    sql = "-- name: seen\n-- What arrived.\nselect query from pg_stat_activity where pid = pg_backend_pid();"
+    pool = Pool(owner_url)
+    try:
+        row = await pool.fetch_one(parse(sql + "\n")["seen"])
+    finally:
+        await pool.close()
+    assert row["query"] == sql
+
+
+@pytest.mark.anyio
+async def test_an_errors_position_points_into_the_file(owner_url: str) -> None:
+    sql = "-- name: wrong\n-- A mistake.\nselect 1 as number,\n    nothing;"
+    connection = await asyncpg.connect(owner_url)
+    try:
+        with pytest.raises(asyncpg.UndefinedColumnError) as raised:
+            await connection.fetchrow(parse(sql)["wrong"].sql)
+    finally:
+        await connection.close()
+    assert sql[int(raised.value.position or 0) - 1 :] == "nothing;"

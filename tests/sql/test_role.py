@@ -1,0 +1,127 @@
+"""The service's role: every statement runs with it, none with less, and nothing else does."""
+
+import secrets
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from tests.support.databases import Template
+from tests.support.service_role import ROLE, grant
+from tests.support.statements import QUERIES, USES
+
+# Everything that role.sql grants.
+RIGHTS = [
+    "usage on schema public",
+    *(f"{right} on users" for right in ("select", "insert", "update (email)")),
+    *(
+        f"{right} on {table}"
+        for table in ("tasks", "login_attempts")
+        for right in ("select", "insert", "update", "delete")
+    ),
+    "select on _yoyo_migration",
+]
+FORBIDDEN = [
+    "drop table tasks",
+    "truncate tasks",
+    "truncate login_attempts",
+    "alter table tasks add column more text",
+    "create table more (id uuid)",
+    "create index on tasks (title)",
+    "create schema more",
+    "create function more() returns integer language sql as 'select 1'",
+    "create or replace function task_json(uuid, text, text, boolean, uuid, timestamptz, timestamptz)"
+    " returns text language sql as 'select 1'",
+    "create trigger more after insert on tasks execute function suppress_redundant_updates_trigger()",
+    "create role more",
+    "create database more",
+    "update users set password_hash = ''",
+    "update users set id = gen_random_uuid()",
+    "delete from users",
+    "insert into _yoyo_migration default values",
+    "delete from _yoyo_migration",
+    "select * from _yoyo_log",
+    "select rolpassword from pg_authid",
+    "copy tasks to program 'true'",
+    "select pg_read_file('PG_VERSION')",
+    "alter system set work_mem = '1MB'",
+]
+
+
+@pytest.fixture(scope="module")
+def role(template: Template) -> Iterator[tuple[psycopg.Connection, str]]:
+    """The owner's connection, and the name of the role that role.sql made: twice, for it may be run again."""
+    name = f"test_{secrets.token_hex(6)}"
+    with (
+        template.copy() as database,
+        psycopg.connect(template.owner_url(database), autocommit=True) as owner,
+    ):
+        grant(owner, name)
+        grant(owner, name)
+        yield owner, name
+        owner.execute("reset role")
+        for sql in ("drop owned by {}", "drop role {}"):
+            owner.execute(SQL(sql).format(Identifier(name)))
+
+
+@pytest.fixture
+def service(role: tuple[psycopg.Connection, str]) -> Iterator[psycopg.Connection]:
+    """A connection that acts as the service's role, in a transaction that is taken back."""
+    connection, name = role
+    with connection.transaction(force_rollback=True):
+        connection.execute(SQL("set local role {}").format(Identifier(name)))
+        yield connection
+
+
+def run_everything(connection: psycopg.Connection) -> None:
+    for name, use in USES.items():
+        psycopg.RawCursor(connection).execute(QUERIES[name].sql.encode(), use.values)
+
+
+def test_every_statement_runs(service: psycopg.Connection) -> None:
+    run_everything(service)
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_every_right_is_needed(service: psycopg.Connection, role: tuple[psycopg.Connection, str], right: str) -> None:
+    service.execute("reset role")
+    # The schema is open to everybody by default.
+    for grantee in (role[1], "public"):
+        service.execute(f'revoke {right} from "{grantee}"'.encode())
+    service.execute(SQL("set local role {}").format(Identifier(role[1])))
+    # Names in a schema that may not be used are not found.
+    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
+        run_everything(service)
+
+
+def test_the_rights_above_are_all_that_are_granted() -> None:
+    granted = {
+        line.removeprefix("grant ").removesuffix(" to todo_service;")
+        for line in ROLE.read_text("utf-8").splitlines()
+        if line.startswith("grant ")
+    }
+    together = {"usage on schema public", "select, insert, update (email) on users", "select on _yoyo_migration"}
+    together |= {f"select, insert, update, delete on {table}" for table in ("tasks", "login_attempts")}
+    assert granted == together
+
+
+@pytest.mark.parametrize("sql", FORBIDDEN)
+def test_the_rest_is_refused(role: tuple[psycopg.Connection, str], sql: str) -> None:
+    connection, name = role
+    connection.execute(SQL("set role {}").format(Identifier(name)))
+    try:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(sql.encode())
+    finally:
+        connection.execute("reset role")
+
+
+def test_a_later_migrations_table_can_be_used(
+    service: psycopg.Connection, role: tuple[psycopg.Connection, str]
+) -> None:
+    service.execute("reset role")
+    service.execute("create table later (id uuid)")
+    service.execute(SQL("set local role {}").format(Identifier(role[1])))
+    service.execute("insert into later values (gen_random_uuid())")
+    assert service.execute("select count(*) from later").fetchone() == (1,)

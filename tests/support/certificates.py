@@ -1,0 +1,13 @@
+"""Certificates for the servers that the tests start."""
+
+import subprocess
+from pathlib import Path
+
+from tests.support.programs import program
+
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def make_certificate(folder: Path, *arguments: str) -> None:
+    """What `openssl req -x509` makes of the arguments, with a key of its own; paths are relative to `folder`."""
+    subprocess.run([program("openssl"), "req", "-x509", *KEY, *arguments], cwd=folder, check=True, capture_output=True)

@@ -1,0 +1,75 @@
+"""The faults that are planted, each as replacements in the service's own text."""
+
+from typing import NamedTuple
+
+from tests.support.statements import USES
+
+TASKS, SQL = "service/tasks.py", "sql/queries/tasks.sql"
+AUTH, ROUTING = "service/auth/tokens.py", "service/web/routing.py"
+
+
+class Edit(NamedTuple):
+    """In `file`, the first `old` after `start` becomes `new`."""
+
+    file: str
+    start: str
+    old: str
+    new: str
+
+
+LIST, GET, CREATE = "name: list_tasks", "name: get_task", "name: create_task"
+UPDATE, DELETE = "name: update_task", "name: delete_task"
+OWNER, ANYBODY = "where user_id = $1 and id = $2", "where $1::uuid is not null and id = $2"
+FAULTS: dict[str, tuple[Edit, ...]] = {
+    "nothing": (),
+    "get without the owner": (Edit(SQL, GET, OWNER, ANYBODY),),
+    "list without the owner": (Edit(SQL, LIST, "where user_id = $1", "where $1::uuid is not null"),),
+    "update without the owner": (Edit(SQL, UPDATE, OWNER, ANYBODY),),
+    "delete without the owner": (Edit(SQL, DELETE, OWNER, ANYBODY),),
+    "owner and id swapped in delete": (Edit(SQL, DELETE, OWNER, "where user_id = $2 and id = $1"),),
+    "completed and description swapped in update": (
+        Edit(SQL, UPDATE, "coalesce($4", "coalesce($5"),
+        Edit(SQL, UPDATE, "case when $5", "case when $4"),
+    ),
+    "update clears what was not sent": (
+        Edit(SQL, UPDATE, "when $5 then $6 else description", "when $5 then $6 else null"),
+    ),
+    "update moves created_at": (Edit(SQL, UPDATE, "description = case", "created_at = now(), description = case"),),
+    "update leaves updated_at": (Edit(SQL, UPDATE, "updated_at = greatest(", "updated_at = least(updated_at,"),),
+    "list is oldest first": (Edit(SQL, LIST, "created_at desc, id desc", "created_at, id"),),
+    "403 for what is not yours": (
+        Edit(TASKS, "from service.web.body", "errors import", "errors import ApiError,"),
+        Edit(TASKS, "def _found", "not_found(", "ApiError(403, "),
+    ),
+    "delete answers 204 for nothing": (Edit(TASKS, "async def delete_task", "if row is None", "if row is ..."),),
+    "create takes completed": (
+        Edit(SQL, CREATE, ")\n    values", ", completed)\n    values"),
+        Edit(SQL, CREATE, ")\n    on", f", ${len(USES['create_task'].types) + 1})\n    on"),
+        Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
+        Edit(TASKS, "async def create_task", "sent.description)", "sent.description, sent.completed is True)"),
+    ),
+    "create takes user_id from the body": (
+        Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
+        Edit(TASKS, "async def create_task", "(user, _new", "(sent.user_id or user, _new"),
+    ),
+    "list takes user_id from the query": (
+        Edit(TASKS, "async def list_tasks", "tasks, user)", 'tasks, request.query_params.get("user_id", user))'),
+    ),
+    "token cache without the signature": (
+        Edit(AUTH, "def user", ".get(authorization)", '.get(authorization.rpartition(b".")[0])'),
+        Edit(AUTH, "def user", "[authorization] =", '[authorization.rpartition(b".")[0]] ='),
+    ),
+    "token cache that never forgets": (Edit(AUTH, "def user", "time.time() < known[0]", "known[0]"),),
+    "lists cached, and stale after an update": (
+        Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
+        Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),
+        Edit(TASKS, "async def create_task", "    sent =", "    LISTS.pop(user, None)\n    sent ="),
+        Edit(TASKS, "async def delete_task", "    row =", "    LISTS.pop(user, None)\n    row ="),
+    ),
+    "requests at once share their user": (
+        Edit(ROUTING, '"""', "from collections", "import asyncio\nfrom collections"),
+        Edit(ROUTING, "class Private", "            user = ", "            user = self.user = "),
+        Edit(ROUTING, "class Private", "        response =", "        await asyncio.sleep(0.002)\n        response ="),
+        Edit(ROUTING, "class Private", "send), user)", "send), self.user)"),
+    ),
+}

@@ -1,0 +1,54 @@
+"""Schemathesis against a real process: requests made up from its own OpenAPI document, every check on the answers."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from tests.support.api import token
+from tests.support.commands import PROJECT
+from tests.support.databases import Template
+from tests.support.service_process import ServiceProcess, start_service
+
+PROGRAM = Path(sys.executable).with_name("schemathesis")
+
+
+class Report(NamedTuple):
+    requests: int
+    output: str
+
+
+@contextmanager
+def target(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
+    """The service without the limit on guesses, and the token of a user."""
+    user_id, email = str(uuid.uuid4()), "ada@example.com"
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+        with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
+            owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user_id, email))
+        yield served, token(user_id=user_id, email=email)
+
+
+def run(served: ServiceProcess, user: str, folder: Path, examples: int, *options: str) -> Report:
+    """Up to `examples` requests for each operation and phase; fails with Schemathesis's own report."""
+    command = [str(PROGRAM), "run", f"{served.url}/openapi.json", "--checks", "all", "--mode", "all"]
+    command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--no-color"]
+    command += ["--header", f"Authorization: Bearer {user}", "--report", "json", "--report-json-path", "report.json"]
+    # A password's bcrypt waits for whatever else the machine does: it runs at a lower priority.
+    command += ["--continue-on-failure", "--request-timeout", "60", *options]
+    environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.fuzzing_hooks", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert (report["complete"], report["failures"], report["errors"]) == (True, [], [])
+    assert report["operations"]["tested"] == report["operations"]["total"] == 11
+    assert {phase["status"] for phase in report["phases"].values()} == {"success"}
+    log = served.log.read_text()
+    assert "Traceback" not in log, log[-4000:]
+    return Report(report["test_cases"]["generated"], done.stdout)

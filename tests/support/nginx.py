@@ -1,0 +1,92 @@
+"""nginx with deploy/ as it stands: only the files in site/ are a test's own."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.api import BROWSER
+from tests.support.certificates import make_certificate
+from tests.support.commands import PROJECT
+from tests.support.programs import program
+
+SERVER = """
+listen 127.0.0.1:{port} ssl;
+server_name _;
+ssl_certificate site/certificate.pem;
+ssl_certificate_key site/key.pem;
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.folder / "site/certificate.pem")
+
+    def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.Client:
+        """A page of the frontend in a browser at this address."""
+        transport = httpx.HTTPTransport(verify=self.tls, local_address=address)
+        return httpx.Client(base_url=self.url, transport=transport, headers={**BROWSER, **headers}, timeout=30)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What it logged of each request."""
+        return [json.loads(line) for line in (self.folder / "access").read_text().splitlines()]
+
+
+@contextmanager
+def nginx(*instances: int) -> Iterator[Nginx]:
+    """A proxy in front of the instances on these ports, until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="todo-nginx-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # root's nginx works as somebody else
+        shutil.copytree(PROJECT / "deploy", folder, dirs_exist_ok=True)
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            started = Nginx(folder, free.getsockname()[1])
+        _write_site(started, instances)
+        command = [program("nginx"), "-p", name, "-c", "nginx.conf", "-g", "daemon off;"]
+        with (folder / "access").open("ab") as access, (folder / "errors").open("ab") as errors:
+            process = subprocess.Popen(command, stdout=access, stderr=errors)
+        try:
+            _wait(started, process)
+            yield started
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _write_site(started: Nginx, instances: tuple[int, ...]) -> None:
+    site = started.folder / "site"
+    (site / "server.conf").write_text(SERVER.format(port=started.port))
+    (site / "upstream.conf").write_text("".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in instances))
+    names = ("-subj", "/CN=todo.example.com", "-addext", "subjectAltName=IP:127.0.0.1")
+    make_certificate(site, *names, "-keyout", "key.pem", "-out", "certificate.pem")
+
+
+def _wait(started: Nginx, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", started.port)).close()
+            return
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((started.folder / "errors").read_text()) from None
+            time.sleep(0.02)

@@ -1,0 +1,179 @@
+"""A proxy between the service and PostgreSQL that cuts the connection at a chosen moment of a chosen statement."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import Enum
+from urllib.parse import urlencode, urlsplit
+
+from service.postgres import connection_string
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+NAME = re.compile(rb"-- name: (\w+)")
+READY = b"Z\0\0\0\5I"
+
+
+class Moment(Enum):
+    PREPARED = "when it was to be prepared"
+    BEFORE = "before the statement arrived"
+    BETWEEN = "while it ran"
+    AFTER = "after it ran, before the answer"
+
+
+class Wire:
+    """`silent`: takes every byte and passes none on. `hides_end`: stays open when PostgreSQL has closed."""
+
+    def __init__(self, database_url: str) -> None:
+        target = connection_string.parse(database_url)
+        self._host, self._port = target.connect["host"], target.connect["port"]
+        self._database_url = database_url
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+        self._cut: tuple[str, Moment] | None = None
+        self._before_cut: Callable[[], object] = bool
+        self.cuts_left = 0
+        self.silent = self.hides_end = False
+
+    def url(self, **parameters: str) -> str:
+        """The database through this wire."""
+        user = urlsplit(self._database_url).netloc.rpartition("@")[0]
+        through = f"{user}@127.0.0.1:{self.port}"
+        query = urlencode({"sslmode": "disable", **parameters})
+        return urlsplit(self._database_url)._replace(netloc=through, query=query).geturl()
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    async def listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """From now on nobody listens; connections that are there stay."""
+        assert self._server
+        self._server.close()
+
+    def drop(self, *, unseen: bool = False) -> None:
+        """Ends all connections; `unseen`: the service gets to know when it sends something."""
+        for connection in list(self._connections):
+            if unseen:
+                connection.doomed = True
+            else:
+                connection.close()
+
+    async def dial(self) -> Streams:
+        if self._host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
+        return await asyncio.open_connection(self._host, self._port)
+
+    def cut(self, name: str, moment: Moment, times: int = 1, before: Callable[[], object] = bool) -> None:
+        """From now on, cuts so many connections at this moment of this statement; calls `before` before each."""
+        self._cut, self.cuts_left, self._before_cut = (name, moment), times, before
+
+    def take_cut(self, name: str, moments: set[Moment]) -> Moment | None:
+        """The moment to cut statement `name` at, if it is one of these."""
+        if not self.cuts_left or self._cut is None or self._cut[0] != name or self._cut[1] not in moments:
+            return None
+        self.cuts_left -= 1
+        self._before_cut()
+        return self._cut[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server = await self.dial()
+        except OSError:
+            writer.close()
+            return
+        connection = Connection(self, (reader, writer), server)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            connection.close()
+            self._connections.discard(connection)
+
+
+class Connection:
+    """One connection of the service's, passed on to PostgreSQL message by message."""
+
+    def __init__(self, wire: Wire, service: Streams, server: Streams) -> None:
+        self._wire = wire
+        self._from_service, self._to_service = service
+        self._from_server, self._to_server = server
+        self._names: dict[bytes, str] = {}
+        self._cut: Moment | None = None
+        self.doomed = False
+
+    async def run(self) -> None:
+        ways = {asyncio.create_task(self._requests()), asyncio.create_task(self._answers())}
+        _, running = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        if self._cut and not self._from_server.at_eof():
+            # PostgreSQL works on, and nobody hears it.
+            await asyncio.wait(running)
+        for way in running:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+    def close(self) -> None:
+        self._to_service.transport.abort()
+        self._to_server.close()
+
+    async def _requests(self) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            kind = b""  # of the first message alone
+            while True:
+                head = await self._from_service.readexactly(5 if kind else 4)
+                body = await self._from_service.readexactly(int.from_bytes(head[-4:], "big") - 4)
+                moment = self._moment(kind := head[:1] if kind else b"-", body)
+                if self.doomed or moment in (Moment.PREPARED, Moment.BEFORE):
+                    return
+                self._cut = self._cut or moment
+                if not self._wire.silent:
+                    self._to_server.write(head + body)
+                if self._cut and kind == b"S":
+                    if self._cut is Moment.BETWEEN:
+                        self._to_service.transport.abort()
+                    return
+
+    def _moment(self, kind: bytes, body: bytes) -> Moment | None:
+        """Whether this message is the one to cut at: P prepares, B is the first of those that execute."""
+        if kind == b"P":
+            statement, sql = body.split(b"\0")[:2]
+            found = NAME.search(sql)
+            self._names[statement] = found[1].decode() if found else ""
+            return self._wire.take_cut(self._names[statement], {Moment.PREPARED})
+        if kind == b"B":
+            statement = body.split(b"\0")[1]
+            return self._wire.take_cut(self._names[statement], set(Moment) - {Moment.PREPARED})
+        return None
+
+    async def _answers(self) -> None:
+        kept = b""
+        with suppress(OSError):
+            while data := await self._from_server.read(65536):
+                if self._cut:
+                    kept += data
+                    if kept.endswith(READY):
+                        return
+                elif not self._wire.silent:
+                    self._to_service.write(data)
+            if self._wire.hides_end:
+                await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def wire(database_url: str) -> AsyncIterator[Wire]:
+    """A wire to this database until the block ends."""
+    wire = Wire(database_url)
+    await wire.listen()
+    try:
+        yield wire
+    finally:
+        await wire.refuse()
+        wire.drop()
+        while wire.open:
+            await asyncio.sleep(0.01)

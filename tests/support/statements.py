@@ -1,0 +1,40 @@
+"""Every statement that the service sends, with what it takes and what it returns."""
+
+import uuid
+from typing import Any, NamedTuple
+
+from service.postgres.queries import DIRECTORY, Query, parse
+
+USER, OTHER, TASK = uuid.UUID(int=1), uuid.UUID(int=2), uuid.UUID(int=3)
+
+
+class Use(NamedTuple):
+    types: list[str]
+    values: list[Any]
+    columns: dict[str, str]
+
+
+# In this order each finds what the ones before it wrote.
+USES = {
+    "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid", "email": "text"}),
+    "create_federated_user": Use(["uuid"], [OTHER], {"id": "uuid"}),
+    "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
+    "count_attempt": Use(
+        ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}
+    ),
+    "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int8"}),
+    "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int8"}),
+    "create_task": Use(["uuid", "uuid", "text", "text"], [USER, TASK, "Title", None], {"body": "text"}),
+    "list_tasks": Use(["uuid"], [USER], {"body": "text"}),
+    "get_task": Use(["uuid", "uuid"], [USER, TASK], {"body": "text"}),
+    "update_task": Use(
+        ["uuid", "uuid", "text", "bool", "bool", "text"], [USER, TASK, "Other", True, True, "Words"], {"body": "text"}
+    ),
+    "delete_task": Use(["uuid", "uuid"], [USER, TASK], {"id": "uuid"}),
+    "applied_migrations": Use([], [], {"names": "varchar[]"}),
+    "ping": Use([], [], {"answers": "bool"}),
+}
+FILES = ("users.sql", "logins.sql", "tasks.sql", "schema.sql", "health.sql")
+QUERIES: dict[str, Query] = {
+    name: query for file in FILES for name, query in parse((DIRECTORY / file).read_text("utf-8")).items()
+}

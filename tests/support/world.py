@@ -1,0 +1,112 @@
+"""The world of the model test: its people, the ids that they know, and how their calls reach the service."""
+
+import base64
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests.support.api import BROWSER, PASSWORD, token
+from tests.support.model import Person
+from tests.support.model_inputs import MALFORMED_IDS
+
+OPERATIONS = {"list": "GET", "get": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
+
+
+class World:
+    def __init__(self, url: str, owner: psycopg.Connection) -> None:
+        self.http = httpx.Client(base_url=url, headers=BROWSER, timeout=30)
+        self.owner = owner
+        self.threads = ThreadPoolExecutor(4)
+        self.steps = self.next_sign_up = 0
+        self.difference = ""
+        self.ended = self._use_until_it_ends()
+
+    def begin(self) -> None:
+        self.owner.execute("delete from users")
+        self.people: list[Person] = []
+        for _ in range(3):
+            self.insert_person()
+
+    def _use_until_it_ends(self) -> str:
+        """A token that the service has accepted, and that has ended since."""
+        expires = int(time.time()) + 2
+        authorization = f"Bearer {token(user_id=str(uuid.uuid4()), exp=expires)}"
+        assert self.operate("list", "", authorization).status_code == 200
+        time.sleep(expires - time.time() + 0.01)
+        return authorization
+
+    def differs(self, error: Exception) -> None:
+        """Keeps the first difference, for hypothesis reports one that a race made only as flaky."""
+        self.difference = self.difference or f"the first difference after {self.steps}: {error}".replace("\n", " ")
+
+    def close(self) -> None:
+        self.http.close()
+        self.threads.shutdown()
+
+    def insert_person(self) -> None:
+        user_id = str(uuid.uuid4())
+        email = f"{user_id}@example.com"
+        values = (user_id, email)
+        self.owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", values)
+        self.people.append(Person(user_id, email, token(user_id=user_id, email=email)))
+
+    def person(self, who: int) -> Person:
+        return self.people[who % len(self.people)]
+
+    def task_id(self, person: Person, which: tuple[str, int]) -> str:
+        kind, number = which
+        if kind == "malformed":
+            return MALFORMED_IDS[number % len(MALFORMED_IDS)]
+        known = [seen for person in self.people for seen in person.seen] if kind == "seen" else list(person.tasks)
+        if kind == "random" or not known:
+            return str(uuid.UUID(int=number, version=4))
+        task_id = known[number % len(known)]
+        return task_id.upper() if kind == "upper" else task_id
+
+    def account(self, call: str, email: str, password: str = PASSWORD) -> httpx.Response:
+        return self.http.post(f"/api/auth/{call}", json={"email": email, "password": password})
+
+    def call(
+        self, method: str, task_id: str, person: Person, sent: Any = None, lies: frozenset[str] = frozenset()
+    ) -> httpx.Response:
+        """`lies` are the fields that say, in the body and in the query, that this is somebody else's or older."""
+        stranger = self.people[(self.people.index(person) + 1) % len(self.people)]
+        values = {"user_id": stranger.id, "id": str(uuid.uuid4()), "owner": stranger.email, "x": [1.5, None]}
+        forged = {name: values.get(name, "2001-02-03T04:05:06Z") for name in lies}
+        content = json.dumps({**forged, **sent}) if isinstance(sent, dict) else sent
+        return self._send(method, task_id, f"Bearer {person.token}", content=content, params=forged)
+
+    def operate(self, operation: str, task_id: str, authorization: str | None) -> httpx.Response:
+        """A call that would succeed with the right token."""
+        method = OPERATIONS[operation]
+        content = '{"title": "stolen"}' if method in ("POST", "PUT") else None
+        return self._send(method, "" if operation in ("list", "create") else task_id, authorization, content=content)
+
+    def _send(self, method: str, task_id: str, authorization: str | None, **given: Any) -> httpx.Response:
+        path = f"/api/tasks/{task_id}" if task_id else "/api/tasks"
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return self.http.request(method, path, headers=headers, **given)
+
+
+def forge(kind: str, person: Person, other: Person) -> str | None:
+    """An `Authorization` header that must not pass for this person's."""
+    head, payload, signature = person.token.split(".")
+    claims: dict[str, Any] = {"user_id": person.id, "email": person.email}
+    unsigned = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    foreign = token("another secret, as long as the real one is", **claims).rpartition(".")[2]
+    forged = {
+        "absent": None,
+        "resigned": f"Bearer {head}.{payload}.{foreign}",
+        "borrowed": f"Bearer {head}.{payload}.{other.token.rpartition('.')[2]}",
+        "none": f"Bearer {unsigned}.{payload}.",
+        "expired": f"Bearer {token(**claims, exp=int(time.time()) - 1)}",
+        "cut": f"Bearer {head}.{payload}.{signature[:-2]}",
+        "basic": f"Basic {person.token}",
+        "empty": "Bearer",
+    }
+    return forged[kind]

@@ -1,0 +1,118 @@
+"""What nginx answers itself: in the contract's shape, readable by the site's pages and by no others."""
+
+import contextlib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.support.answers import assert_sentence
+from tests.support.api import ORIGIN
+from tests.support.nginx import Nginx, nginx
+
+FROM_PAGE = b"Host: todo.example.com\r\nOrigin: " + ORIGIN.encode()
+SLOW = 10
+"""Seconds that nginx.conf gives a client to go on sending."""
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Nginx]:
+    """In front of two instances that are down: a port that is bound, where nobody listens."""
+    with socket.socket() as first, socket.socket() as second:
+        for taken in (first, second):
+            taken.bind(("127.0.0.1", 0))
+        with nginx(first.getsockname()[1], second.getsockname()[1]) as proxy:
+            yield proxy
+
+
+def said(proxy: Nginx, sent: bytes, *, tls: bool = True) -> httpx.Response | None:
+    """What nginx says to these bytes; None where it ends the connection without a word."""
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=20))
+        if tls:
+            connection = stack.enter_context(proxy.tls.wrap_socket(connection, server_hostname="127.0.0.1"))
+        file = stack.enter_context(connection.makefile("rb"))
+        connection.sendall(sent)
+        if not (line := file.readline()):
+            return None
+        headers = [header.decode().strip().split(": ", 1) for header in iter(file.readline, b"\r\n")]
+        body = file.read(int(dict(headers)["Content-Length"]))
+        return httpx.Response(int(line.split()[1]), headers=headers, content=body)  # type: ignore[arg-type]
+
+
+def assert_own_error(response: httpx.Response | None, status: int, *, readable: bool) -> None:
+    assert response is not None and response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert_sentence(json.loads(response.content or b'{"error": "It was a HEAD."}'))
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    assert response.headers["vary"] == "Origin"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers.get("access-control-allow-origin") == (ORIGIN if readable else None)
+    exposed = "X-Request-ID, Retry-After, Allow" if readable else None
+    assert response.headers.get("access-control-expose-headers") == exposed
+    assert not re.search(r"\d", response.headers["server"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+def test_without_an_instance_every_call_is_503(proxy: Nginx, method: str) -> None:
+    with proxy.client() as page:
+        response = page.request(method, "/api/tasks")
+    assert_own_error(response, 503, readable=True)
+    assert response.headers["retry-after"] == "2"
+    deadline = time.monotonic() + 5
+    # The line is written when the answer is already there.
+    while not (logged := [line for line in proxy.requests() if line["id"] == response.headers["x-request-id"]]):
+        assert time.monotonic() < deadline
+    assert [(line["method"], line["status"]) for line in logged] == [(method, 503)]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000.evil.example", "null", ""])
+def test_no_other_origin_may_read_it(proxy: Nginx, origin: str) -> None:
+    with proxy.client(Origin=origin) as page:
+        assert_own_error(page.get("/api/tasks"), 503, readable=False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "readable"),
+    [  # the first ones end before a header is read, so nobody knows the origin
+        (b"GARBAGE\r\n\r\n", 400, False),
+        (b"\x00\x01\x02\r\n\r\n", 400, False),
+        (b"GET / HTTP/3.0\r\n" + FROM_PAGE + b"\r\n\r\n", 505, False),
+        (b"CONNECT todo.example.com:443 HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n", 400, False),
+        (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n", 414, False),
+        (b"GET / HTTP/1.1\r\nOrigin: " + ORIGIN.encode() + b"\r\n\r\n", 400, True),
+        (b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nHost: other.example.com\r\n\r\n", 400, True),
+        (b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nCookie: " + b"x" * 17_000 + b"\r\n\r\n", 400, True),
+        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: a\r\n\r\n", 400, True),
+        (
+            b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+            True,
+        ),
+        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nTransfer-Encoding: gzip\r\n\r\n", 501, True),
+        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400, True),
+        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: 1060000\r\n\r\n", 413, True),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_for_the_service(proxy: Nginx, sent: bytes, status: int, readable: bool) -> None:
+    assert_own_error(said(proxy, sent), status, readable=readable)
+
+
+def test_http_without_tls_is_told_so(proxy: Nginx) -> None:
+    sent = b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n"
+    assert_own_error(said(proxy, sent, tls=False), 400, readable=True)
+
+
+def test_a_slow_client_is_not_waited_for(proxy: Nginx) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + FROM_PAGE + b"\r\n"
+    parts = [b"", head, head + b"Content-Length: 100\r\n\r\n", head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"]
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for received in pool.map(lambda part: said(proxy, part), parts):
+            assert received is None or received.status_code == 408
+    assert SLOW - 1 < time.monotonic() - began < SLOW + 5
