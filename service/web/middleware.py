@@ -21,8 +21,10 @@ from service.telemetry.request_log import RequestRecorder
 logger = logging.getLogger("service.web.middleware")
 
 METHODS = "GET, POST, PUT, DELETE, OPTIONS"
-# Those that a page may send without asking are allowed too (Fetch, "CORS-safelisted request-header").
-REQUEST_HEADERS = {"authorization", "content-type", "accept", "accept-language", "content-language"}
+REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match"
+EXPOSED_HEADERS = b"X-Request-ID, Retry-After, Allow, ETag"
+# A page may send the three "accept" and "content-language" headers without asking; asking for them is no error (Fetch).
+ALLOWED_HEADERS = {"", "accept", "accept-language", "content-language", *REQUEST_HEADERS.lower().split(", ")}
 PREFLIGHT_SECONDS = 7200
 CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -44,7 +46,7 @@ class Middleware:
             origin.encode(): [
                 *every,
                 (b"access-control-allow-origin", origin.encode()),
-                (b"access-control-expose-headers", b"X-Request-ID, Retry-After, Allow"),
+                (b"access-control-expose-headers", EXPOSED_HEADERS),
             ]
             for origin in origins
         }
@@ -112,11 +114,11 @@ class Middleware:
         if method not in METHODS.split(", "):
             raise bad_request("This method is not allowed from another origin")
         wanted = asked.get(b"access-control-request-headers", "").lower().split(",")
-        if not {name.strip() for name in wanted} <= REQUEST_HEADERS | {""}:
+        if not {name.strip() for name in wanted} <= ALLOWED_HEADERS:
             raise bad_request("These headers are not allowed from another origin")
         allowed = {
             "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Allow-Headers": REQUEST_HEADERS,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         }
         await Response(status_code=204, headers=allowed)(scope, receive, send)

@@ -12,7 +12,7 @@ from service.docs import OPENAPI
 DOCUMENT: dict[str, Any] = json.loads(OPENAPI)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 ALLOWED_ORIGIN = "http://localhost:3000"
-EXPOSED = {"X-Request-ID", "Retry-After", "Allow"}
+EXPOSED = {"X-Request-ID", "Retry-After", "Allow", "ETag"}
 # Of libraries, of SQL, of paths and of tracebacks; none of these belongs into a sentence for a person.
 WORDING = re.compile(
     r"pydantic|asyncpg|starlette|uvicorn|psycopg|postgres|bcrypt|pyjwt|traceback|exception|input should|value error"

@@ -9,6 +9,7 @@ from tests.support.api import ORIGIN, Api, serve, settings
 pytestmark = pytest.mark.anyio
 
 METHODS = {"GET", "POST", "PUT", "DELETE", "OPTIONS"}
+HEADERS = {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"}
 OTHERS = (
     "http://localhost:3001", "http://localhost", "https://localhost:3000", "http://localhost:30000",
     "http://localhost:3000.evil.com",
@@ -28,13 +29,13 @@ def asks(
 async def test_every_call_of_the_frontend_passes_its_preflight(api: Api) -> None:
     for path in [route.path.replace("{id}", "1") for route in ROUTES] + ["/nowhere"]:
         for method in METHODS:
-            for headers in ("authorization,content-type", "Content-Type, Authorization", "content-type", "", None):
+            for headers in (",".join(HEADERS), "Content-Type, Authorization", "content-type", "", None):
                 response = await api.request("OPTIONS", path, headers=asks(method, headers))
                 assert response.status_code in (200, 204)
                 assert response.content == b""
                 assert set(response.headers["access-control-allow-methods"].split(", ")) == METHODS
                 allowed = {name.strip().lower() for name in response.headers["access-control-allow-headers"].split(",")}
-                assert allowed == {"authorization", "content-type"}
+                assert allowed == HEADERS
                 assert int(response.headers["access-control-max-age"]) >= 600
 
 
@@ -98,7 +99,7 @@ async def test_what_the_frontend_reads_of_an_error_is_exposed(api: Api) -> None:
     ):
         assert response.is_error
         assert response.headers["access-control-allow-origin"] == ORIGIN
-        assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After, Allow"
+        assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After, Allow, ETag"
 
 
 async def test_a_preflight_needs_neither_a_token_nor_the_database(api_away: Api) -> None:
