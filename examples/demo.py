@@ -1,4 +1,4 @@
-"""`make demo`: a demo account with a few tasks in a running service, made through its API; run again, it logs in."""
+"""`make demo`: creates a demo account with a few tasks through the API of a running service, or logs in to it."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ TASKS = ({"title": "Try the API"}, {"title": "Buy milk", "description": "two lit
 
 
 def call(method: str, url: str, body: dict[str, Any] | None = None, token: str = "") -> tuple[int, dict[str, Any]]:
-    """Status and JSON of the answer, of an error too."""
+    """The status and the JSON body of the answer, also of an error."""
     sent = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, sent, {"Content-Type": "application/json"}, method=method)  # noqa: S310
     if token:

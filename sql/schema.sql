@@ -1,4 +1,4 @@
--- What the migrations add up to: made by `make schema`, compared by a test, run by nobody.
+-- The result of all migrations, to read: `make schema` writes it, a test compares it, nothing runs it.
 
 CREATE FUNCTION public.task_json(id uuid, title text, description text, completed boolean, user_id uuid, created_at timestamp with time zone, updated_at timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE

@@ -68,7 +68,7 @@ def _ref(kind: str, name: str) -> JsonSchema:
 
 
 class _Schema(GenerateJsonSchema):
-    """Leaves out what tells a client nothing: defaults (not sent is not sent) and titles that repeat the name."""
+    """Leaves out defaults, because a field that is not sent has no value, and titles that repeat the name."""
 
     def default_schema(self, schema: Any) -> JsonSchema:
         return self.generate_inner(schema["schema"])
@@ -82,7 +82,7 @@ def _sent() -> JsonSchema:
     _, built = models_json_schema(models, ref_template="#/components/schemas/{model}", schema_generator=_Schema)  # type: ignore[arg-type]
     named: JsonSchema = built["$defs"]
     for name, fields in WORDS["fields"].items():
-        named[name].pop("description", None)  # the model's docstring, written for those who read the code
+        named[name].pop("description", None)  # the model's docstring is for readers of the code
         for field, keywords in fields.items():
             named[name]["properties"][field].update(WORDS["keywords"][keywords])
     return named

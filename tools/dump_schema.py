@@ -1,4 +1,4 @@
-"""`make schema`: writes sql/schema.sql, what the migrations add up to. A test compares the two."""
+"""`make schema`: writes sql/schema.sql, the result of all migrations. A test compares the two."""
 
 import re
 import subprocess
@@ -9,8 +9,8 @@ from embedded.postgres import Embedded, find_programs
 from service.postgres.migrations import migrate
 
 SCHEMA = Path(__file__).parent.parent / "sql" / "schema.sql"
-HEADER = "-- What the migrations add up to: made by `make schema`, compared by a test, run by nobody.\n\n"
-# Noise to a reader; the key is random unless given.
+HEADER = "-- The result of all migrations, to read: `make schema` writes it, a test compares it, nothing runs it.\n\n"
+# Lines without information for a reader.
 NOISE = ("--", "\\", "SET ", "SELECT pg_catalog.set_config")
 
 
@@ -31,7 +31,7 @@ def dump(url: str) -> str:
 
 
 def _escaped(literal: re.Match[str]) -> str:
-    """A literal with line feeds and other blanks, spelt so that it can be read, and survives editors."""
+    """A literal whose control characters and unusual blanks are written as escapes, so that editors keep them."""
     if literal[0].isprintable():
         return literal[0]
     return "E" + "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in literal[0])

@@ -1,6 +1,6 @@
--- Accounts. An e-mail is stored in lower case, so that a plain unique constraint makes it unique without regard to case.
--- "if not exists" throughout: yoyo commits a file before it notes the file as applied, so a run that is killed in between
--- must be able to run the file once more.
+-- Accounts. The e-mail is stored in lower case, so a plain unique constraint makes it unique without regard to case.
+-- Every statement says "if not exists": yoyo commits a migration before it records it as applied. A run that is killed in
+-- between runs the file again.
 
 set local lock_timeout = '3s';
 

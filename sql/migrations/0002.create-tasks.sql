@@ -1,5 +1,5 @@
--- Tasks. The owner leads every index, because every statement carries the owner; the same key lets the table be
--- hash-partitioned or sharded by user without touching a statement.
+-- Tasks. The owner comes first in every index, because every statement names the owner. With this key the table can be
+-- hash-partitioned, or sharded by user, without a change of a statement.
 
 set local lock_timeout = '3s';
 
@@ -15,7 +15,7 @@ create table if not exists tasks (
     constraint tasks_pkey primary key (user_id, id),
     constraint tasks_user_id_fkey foreign key (user_id) references users (id) on delete cascade,
     constraint tasks_title_length check (char_length(title) between 1 and 255),
-    -- The characters are those that Python's str.strip() takes off, so that the service and the database agree on "blank".
+    -- These are the characters that Python's str.strip() removes, so the service and the database agree on what is blank.
     constraint tasks_title_trimmed check (
         title = btrim(
             title,
@@ -26,5 +26,5 @@ create table if not exists tasks (
     constraint tasks_description_length check (char_length(description) <= 1000)
 );
 
--- The list, newest first: its rows come out of the index in order. The id decides between equal times.
+-- For the list, newest first: the index returns the rows in order. The id decides between equal times.
 create index if not exists tasks_newest_first on tasks (user_id, created_at desc, id desc);

@@ -1,9 +1,9 @@
--- The wire form of a task, defined here and nowhere else. The answer's bytes are built by PostgreSQL and sent as they are.
+-- The JSON form of a task, defined only here. PostgreSQL builds the body of an answer; the service sends it unchanged.
 --
--- A function of plain columns, so that it is inlined into every statement and works on a sharded table too. Concatenation
--- on purpose: measured with pgbench on a list of 20, it answers 1.45 times as often as json_build_object with json_agg.
--- What can hold a quote or a backslash goes through to_json; ids, booleans and times cannot.
--- Changing the form: only add, in a migration of its own; an old instance goes on sending what this function returns.
+-- The function takes plain columns, so PostgreSQL inlines it into every statement, and it works on a sharded table too.
+-- It concatenates strings for speed: with pgbench on a list of 20, 1.45 times as many answers as json_build_object with
+-- json_agg. Text that can hold a quote or a backslash goes through to_json; ids, booleans and times cannot hold one.
+-- A change of the form may only add a field, in a new migration: older instances keep calling this function.
 
 set local lock_timeout = '3s';
 

@@ -1,10 +1,10 @@
--- Log-ins that have not succeeded, counted in the database so that all workers and machines share the count.
--- Unlogged: a crash forgets the counts, which harms nobody, and no attempt waits for the disk.
+-- Counts of log-ins that did not succeed, in the database, so that all workers and machines share them.
+-- The table is unlogged: a crash empties it, which is acceptable, and no log-in waits for the disk.
 
 set local lock_timeout = '3s';
 
 create unlogged table if not exists login_attempts (
-    -- A digest, never an e-mail: of account and client address together, or of the address alone.
+    -- A digest of account and client address together, or of the address alone; never an e-mail in the clear.
     key bytea not null,
     attempts bigint not null,
     expires_at timestamptz not null,

@@ -1,5 +1,5 @@
--- Fails, and changes nothing, while there are people who log in elsewhere: going on would delete them with all of their
--- tasks. That is for a person to decide: delete from users where email is null.
+-- Fails and changes nothing while users without an e-mail exist: they and all their tasks would have to be deleted.
+-- An operator decides that, with: delete from users where email is null.
 
 set local lock_timeout = '3s';
 

@@ -1,9 +1,9 @@
--- Room for people who log in elsewhere, with Better Auth: they have neither e-mail nor password here, and nobody has only one
--- of the two. They are never matched by e-mail with an account: nobody here has seen it verified.
+-- Users who log in with Better Auth have neither e-mail nor password here; nobody has only one of the two. The service
+-- never matches them with an account of the same e-mail, because it has not verified that e-mail.
 
 set local lock_timeout = '3s';
 
--- Older code finds a user by e-mail only, so it never sees such a row.
+-- Older code finds a user by e-mail only, so it never reads such a row.
 -- squawk-ignore ban-drop-not-null
 alter table users alter column email drop not null;
 -- squawk-ignore ban-drop-not-null
@@ -12,6 +12,6 @@ alter table users alter column password_hash drop not null;
 -- squawk-ignore ban-drop-constraint
 alter table users drop constraint if exists users_email_with_password;
 
--- One pass over the people, a second for some millions, is worth no migration of its own.
+-- The check reads all users once: about a second for some millions. That needs no separate validation.
 -- squawk-ignore constraint-missing-not-valid
 alter table users add constraint users_email_with_password check ((email is null) = (password_hash is null));
