@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.errors import RETRY_AFTER_SECONDS, ApiError
+from service.postgres.pool import deadline_after
 from service.postgres.queries import SQL
 from service.state import State, state_of
 
@@ -16,7 +17,7 @@ async def livez(request: Request[State]) -> Response:
 
 async def health(request: Request[State]) -> Response:
     try:
-        await state_of(request.scope)["pool"].fetch_one(SQL.ping, seconds=HEALTH_SECONDS)
+        await state_of(request.scope)["pool"].fetch_one(SQL.ping, deadline=deadline_after(HEALTH_SECONDS))
     except ApiError:
         return JSONResponse({"status": "unhealthy"}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     return JSONResponse({"status": "healthy"})

@@ -20,7 +20,7 @@ logger = logging.getLogger("service.postgres.pool")
 
 POOL_SIZE = 10
 REQUEST_SECONDS = 5.0
-"""One budget for all of a request's waiting: for a connection, for its making, for the statement."""
+"""A request waits no longer than this for the database: for a connection, for its opening, for all its statements."""
 IDLE_SECONDS = 60.0
 """Idle connections are let go before a serverless database drops them, so that it can go to sleep."""
 TICK_SECONDS = 0.1
@@ -41,6 +41,11 @@ RESEND = (
 )
 # A server that starts, stops or breaks off is worth waiting for, unlike one that refuses.
 NOT_YET = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, ConnectionError)
+
+
+def deadline_after(seconds: float = REQUEST_SECONDS) -> float:
+    """The deadline of a request with several statements: compute it once, pass it to each of them."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 class ConnectionLost(Exception):
@@ -88,15 +93,16 @@ class Pool:
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
     async def fetch_one(
-        self, query: Query, *args: Any, seconds: float = REQUEST_SECONDS, default_on_retry: Any = None
+        self, query: Query, *args: Any, deadline: float | None = None, default_on_retry: Any = None
     ) -> Any:
         """Runs the statement; returns its row, or None where there is none.
 
         `default_on_retry` is returned instead of None where the statement had to be sent a second time: a DELETE that
         finds nothing then has done its work the first time. Raises ApiError: a constraint's own answer, or 503 when the
-        budget of `seconds` is spent or the database is away.
+        database is away or does not answer before `deadline` (in the loop's time; None: REQUEST_SECONDS from now).
         """
-        deadline = self._loop.time() + seconds
+        if deadline is None:
+            deadline = self._loop.time() + REQUEST_SECONDS
         held = await self._acquire(deadline)
         try:
             return await self._send(held, query, args, deadline)

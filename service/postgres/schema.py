@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 
 from service.errors import ApiError, StartError
-from service.postgres.pool import Pool
+from service.postgres.pool import Pool, deadline_after
 from service.postgres.queries import SQL
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
@@ -23,7 +23,7 @@ async def refuse_old_schema(pool: Pool) -> None:
     away must not keep the service from starting.
     """
     try:
-        row = await pool.fetch_one(SQL.applied_migrations, seconds=START_SECONDS)
+        row = await pool.fetch_one(SQL.applied_migrations, deadline=deadline_after(START_SECONDS))
         applied = set(row["names"] or ())
     except asyncpg.UndefinedTableError:
         applied = set()

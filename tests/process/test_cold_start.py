@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ApiError
-from service.postgres.pool import Pool
+from service.postgres.pool import Pool, deadline_after
 from service.postgres.queries import Query
 from tests.support.outages import Outages
 
@@ -38,7 +38,7 @@ async def test_a_starting_server_is_waited_for(starting: Outages) -> None:
     pool = Pool(starting.url, 2)
     began = time.monotonic()
     with pytest.raises(ApiError) as refused:
-        await pool.fetch_one(PING, seconds=0.5)
+        await pool.fetch_one(PING, deadline=deadline_after(0.5))
     assert refused.value.status == 503
     assert 0.4 <= time.monotonic() - began < 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import ApiError
 from service.postgres import pool as pool_module
-from service.postgres.pool import Pool
+from service.postgres.pool import Pool, deadline_after
 from service.postgres.queries import Query
 from tests.support.answers import assert_error
 from tests.support.api import serve, settings
@@ -37,7 +37,7 @@ async def pool(line: Wire) -> AsyncIterator[Pool]:
 
 async def who(pool: Pool, sleep: float = 0.0, seconds: float = 5.0) -> int:
     """The process that answered."""
-    return int((await pool.fetch_one(WHO, sleep, seconds=seconds))["pid"])
+    return int((await pool.fetch_one(WHO, sleep, deadline=deadline_after(seconds)))["pid"])
 
 
 async def assert_whole(pool: Pool) -> None:
