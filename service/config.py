@@ -1,8 +1,9 @@
-"""The settings: read once from the environment and .env, checked, frozen. A bad value is one sentence that names it."""
+"""The settings: read once from the environment, .env and files of secrets. A bad one is one sentence that names it."""
 
 import ipaddress
 import re
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -14,6 +15,10 @@ from service.postgres import connection_string
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 
 ISSUER = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?/?")
+
+
+SECRETS = Path("/run/secrets")
+"""Where Docker and Kubernetes mount a file for each secret, named as the variable."""
 
 
 class SettingsError(StartError):
@@ -72,7 +77,12 @@ class Settings(BaseSettings):
 
     # env_ignore_empty: `FRONTEND_URL=` in a .env file means "the default", as people expect.
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
     )
 
     database_url: ConnectionString | None = None
@@ -88,13 +98,14 @@ class Settings(BaseSettings):
     data_dir: str = ".data"
     login_failure_limit: Annotated[int, Field(ge=0)] = 10
     trusted_proxies: Networks = ()
+    metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
 
 
 def load_settings() -> Settings:
     """Reads the environment; raises SettingsError for the first value that is bad."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0])
@@ -103,7 +114,12 @@ def load_settings() -> Settings:
         example = "" if first["type"] == "value_error" else f", for example {Settings.model_fields[name].default}"
         raise SettingsError(f"{name.upper()} {reason}{example}.") from None
     except (UnicodeDecodeError, OSError):
-        raise SettingsError("The .env file must be UTF-8 text that you may read.") from None
+        raise SettingsError(
+            f"The .env file must be UTF-8 text that you may read, and so must files in {SECRETS}."
+        ) from None
+    if settings.metrics_port and settings.metrics_port == settings.port:
+        raise SettingsError(f"METRICS_PORT={settings.port} is the PORT too: choose another, for example 9100.")
+    return settings
 
 
 def connection(settings: Settings) -> tuple[str, str]:

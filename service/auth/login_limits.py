@@ -6,6 +6,7 @@ By account alone would let anybody lock anybody out.
 import hashlib
 import ipaddress
 import logging
+import math
 
 from service.errors import ApiError
 from service.postgres.pool import Pool
@@ -33,7 +34,8 @@ class LoginLimits:
         row = await self._pool.fetch_one(SQL.count_attempt, *_keys(email, address), *limits)
         if (seconds := row["wait_seconds"]) is not None:
             logger.warning("log-in refused from %s: too many attempts", address)
-            message = f"Too many attempts, try again in {seconds} seconds"
+            minutes = math.ceil(seconds / 60)
+            message = f"Too many attempts, try again in {minutes} minute{'s' if minutes > 1 else ''}"
             raise ApiError(429, message, {"Retry-After": str(seconds)})
 
     async def take_back(self, email: str, address: str) -> None:

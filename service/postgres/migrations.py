@@ -5,6 +5,8 @@ the row is broken first: whoever holds the advisory lock knows that nobody else 
 """
 
 import contextlib
+import getpass
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,7 @@ def rollback(url: str) -> list[str]:
 @contextlib.contextmanager
 def _locked(url: str) -> Iterator[tuple[DatabaseBackend, MigrationList]]:
     target = connection_string.direct(url)
+    _ensure_user_name()
     try:
         with psycopg.connect(make_conninfo(**target.libpq), autocommit=True) as session:
             session.execute(SQL.limit_lock_waits.sql)
@@ -60,3 +63,11 @@ def _locked(url: str) -> Iterator[tuple[DatabaseBackend, MigrationList]]:
     except psycopg.Error as error:
         reason = str(error).strip().partition("\n")[0]
         raise MigrationError(f"The database cannot be used: {reason}") from error
+
+
+def _ensure_user_name() -> None:
+    """yoyo records who applied a migration; in a container the user often has a number and no name."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # up to Python 3.12, from 3.13 on
+        os.environ["LOGNAME"] = str(os.getuid())

@@ -31,7 +31,10 @@ async def refuse_old_schema(pool: Pool) -> None:
         return
     missing = sorted(names() - applied)
     if missing:
-        raise SchemaBehindError(f"The database's schema is behind, {missing[0]} is missing: run `make migrate`.")
+        raise SchemaBehindError(
+            f"The database's schema is behind, {missing[0]} is missing:"
+            " run `make migrate`, or in a container `python -m service migrate`."
+        )
 
 
 def names() -> set[str]:

@@ -62,7 +62,9 @@ class Formatter(logging.Formatter):
     """Log records, uvicorn's own included; an exception with all of its causes."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": _time(record.created), "level": record.levelname.lower(), "logger": record.name}
+        # uvicorn's own logger for everything but requests is called "uvicorn.error".
+        logger = record.name.removesuffix(".error") if record.name.startswith("uvicorn.") else record.name
+        fields = {"time": _time(record.created), "level": record.levelname.lower(), "logger": logger}
         fields["message"] = record.getMessage().strip()
         if request_id := getattr(record, "request_id", None):
             fields["id"] = request_id

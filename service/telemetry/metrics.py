@@ -13,8 +13,6 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from service.telemetry.request_log import RequestRecord
 
-ADDRESS = "127.0.0.1"
-"""Whatever HOST says: the figures are for this machine's own collector."""
 SAMPLE_SECONDS = 0.2
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -46,12 +44,12 @@ def start_gauge_sampling(readings: Mapping[Gauge, Callable[[], float]]) -> None:
     asyncio.get_running_loop().call_later(SAMPLE_SECONDS, start_gauge_sampling, readings)
 
 
-def serve(port: int) -> None:
+def serve(host: str, port: int) -> None:
     """Answers collectors from a thread, until the process ends: with the sums over the workers, counters of all that
     ever were and gauges of those that are not known to have ended. Raises OSError where the port does not do."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    start_http_server(port, ADDRESS, registry)
+    start_http_server(port, host, registry)
 
 
 def ended(pid: int | None) -> None:

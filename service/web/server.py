@@ -87,7 +87,7 @@ def serve(
         log_level=settings.log_level,
     )
     log.start(settings.log_level)
-    with _metrics(settings.metrics_port) as ended:
+    with _metrics(settings.metrics_host, settings.metrics_port) as ended:
         # Not before there is somebody to accept: until then a proxy turns to another instance.
         try:
             sock.listen(2048)
@@ -142,20 +142,27 @@ def _work(config: uvicorn.Config, sock: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def _metrics(port: int) -> Iterator[Callable[[int | None], None]]:
+def _metrics(host: str, port: int) -> Iterator[Callable[[int | None], None]]:
     """Answers for the figures of all workers, which count in a folder that lives as long as they do; 0: does not.
     Wants to be told the pid of each that ends."""
     if not port:
         yield lambda pid: None
         return
-    with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="todo-metrics-")
+    except OSError:
+        advice = "mount one at /tmp, or name one in TMPDIR"
+        raise SettingsError(f"METRICS_PORT needs a folder for temporary files that may be written: {advice}.") from None
+    with temporary as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where prometheus_client looks, here and in the workers
         from service.telemetry import metrics
 
         try:
-            metrics.serve(port)
+            metrics.serve(host, port)
         except OSError as error:
-            raise SettingsError(f"METRICS_PORT={port} cannot be had on {metrics.ADDRESS}: {error.strerror}.") from None
+            raise SettingsError(
+                f"METRICS_PORT={port} cannot be used on METRICS_HOST={host}: {error.strerror}."
+            ) from None
         yield metrics.ended
 
 

@@ -53,7 +53,7 @@ async def test_too_many_failed_log_ins_are_429(database_url: str) -> None:
         for _ in range(2):
             assert_error(await api.log_in("ada@example.com", "a wrong password"), 401, "Invalid email or password")
         refused = await api.log_in("ada@example.com", "a wrong password")
-        assert_error(refused, 429, f"Too many attempts, try again in {refused.headers['retry-after']} seconds")
+        assert_error(refused, 429, "Too many attempts, try again in 15 minutes")
         assert_error(await api.log_in(" ADA@example.com"), 429)
         assert (await api.sign_up("eve@example.com")).status_code == 201
         assert (await api.log_in("eve@example.com")).status_code == 200

@@ -135,6 +135,13 @@ async def test_nothing_in_a_request_can_break_or_forge_a_line(database_url: str)
     assert "\x1b" not in output and output.isascii()
 
 
+def test_lines_of_uvicorn_that_report_no_error_are_not_called_one(database_url: str) -> None:
+    with start_service(database_url) as live:
+        lines = [json.loads(line) for line in live.log.read_text().splitlines() if line.startswith("{")]
+    assert "uvicorn" in {line["logger"] for line in lines if "logger" in line}
+    assert not [line for line in lines if "error" in line.get("logger", "")]
+
+
 def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
     database_url: str, owner: psycopg.Connection
 ) -> None:

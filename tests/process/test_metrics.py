@@ -158,6 +158,11 @@ def test_only_this_machine_reaches_them_and_not_by_the_services_port(database_ur
         assert listening(process_of(live)) == {("0.0.0.0", live.port), ("127.0.0.1", port)}
 
 
+def test_other_machines_reach_them_where_metrics_host_says_so(database_url: str, port: int) -> None:
+    with start_service(database_url, METRICS_PORT=str(port), METRICS_HOST="0.0.0.0") as live:
+        assert listening(process_of(live)) == {("127.0.0.1", live.port), ("0.0.0.0", port)}
+
+
 def test_they_are_off_by_default(database_url: str, tmp_path: Path) -> None:
     with start_service(database_url, TMPDIR=str(tmp_path)) as live:
         assert listening(process_of(live)) == {("127.0.0.1", live.port)}
@@ -178,10 +183,18 @@ def test_a_port_that_is_taken_is_one_sentence(database_url: str, tmp_path: Path)
             METRICS_PORT=str(port),
             TMPDIR=str(tmp_path),
         )
-    assert (status, errors) == (2, f"METRICS_PORT={port} cannot be had on 127.0.0.1: Address already in use.\n")
+    assert (status, errors) == (
+        2,
+        f"METRICS_PORT={port} cannot be used on METRICS_HOST=127.0.0.1: Address already in use.\n",
+    )
     assert not list(tmp_path.glob("todo-metrics-*"))
 
 
 def test_a_port_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     status, _, errors = commands.run(tmp_path, "service", METRICS_PORT="65536")
     assert status == 2 and re.fullmatch(r"METRICS_PORT must be less than or equal to 65535, for example 0\.\n", errors)
+
+
+def test_the_services_own_port_is_one_sentence(tmp_path: Path) -> None:
+    status, _, errors = commands.run(tmp_path, "service", PORT="8000", METRICS_PORT="8000")
+    assert (status, errors) == (2, "METRICS_PORT=8000 is the PORT too: choose another, for example 9100.\n")

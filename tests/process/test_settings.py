@@ -62,13 +62,19 @@ def test_the_file_is_read_and_the_environment_wins(folder: Path, monkeypatch: py
 
 def test_a_file_that_is_not_text_is_one_sentence(folder: Path) -> None:
     (folder / ".env").write_bytes(b"HOST=\xff\n")
-    with pytest.raises(SettingsError, match=r"^The \.env file must be UTF-8 text that you may read\.$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^The \.env file must be UTF-8 text that you may read, and so must files in /run/secrets\.$",
+    ):
         load_settings()
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(folder: Path) -> None:
     (folder / ".env").symlink_to("/proc/self/mem")  # which root may not read from its start either
-    with pytest.raises(SettingsError, match=r"^The \.env file must be UTF-8 text that you may read\.$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^The \.env file must be UTF-8 text that you may read, and so must files in /run/secrets\.$",
+    ):
         load_settings()
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,7 +25,9 @@ SHELL = [
     (marker, block) for marker, language, block in BLOCK.findall(TEXT) if language in ("sh", "bash", "console", "")
 ]
 RUN = [block for marker, block in SHELL if not marker]
-MADE = shutil.ignore_patterns(".git", ".venv", ".data", ".*_cache", ".hypothesis", "__pycache__", "node_modules")
+MADE = shutil.ignore_patterns(
+    ".git", ".venv", "venv", ".data", ".*_cache", ".hypothesis", "__pycache__", "node_modules"
+)
 
 
 @pytest.fixture
@@ -46,15 +49,31 @@ def test_every_reason_stands_above_its_block() -> None:
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.split("\n")[0].split("#")[0].strip())
 def test_the_block_works(block: str, clone: Path, owner_url: str, live: ServiceProcess) -> None:
-    values = {"PORT": "0", "BASE": live.url, "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    values = {"PORT": "0", "BASE": live.url, "PATH": login_path(clone.parent / "bin"), **installed_before()}
     # `make test` collects a file instead of running these tests within themselves.
     values["ARGS"] = "--collect-only --quiet --numprocesses=0 tests/project/test_project_files.py"
     # Where a `make test ARGS=…` around us would say otherwise.
     values |= {"MAKEFLAGS": "", "MAKEOVERRIDES": ""}
     if "make run" not in block:  # which brings its own
         values |= {"DATABASE_URL": owner_url, "BETTER_AUTH_SECRET": SECRET}
+    values = environment(**values)
+    del values["PYTHONPATH"]
     for number, line in enumerate(block.splitlines()):
-        run(line, clone, environment(**values), clone.parent / f"log {number}")
+        run(line, clone, values, clone.parent / f"log {number}")
+
+
+def login_path(folder: Path) -> str:
+    """The PATH of a login shell, with the Python that the tests were installed with as its python3."""
+    folder.mkdir()
+    (folder / "python3").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
+    return f"{folder}:/usr/local/bin:/usr/bin:/bin"
+
+
+def installed_before() -> dict[str, str]:
+    """Where pip finds what `make` downloaded, so that this needs no network."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "todo-service", PROJECT / ".venv/wheels"
+    wheels = next(cache for cache in caches if cache.is_dir())
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
 
 
 def run(line: str, folder: Path, values: dict[str, str], log: Path) -> None:
@@ -65,7 +84,7 @@ def run(line: str, folder: Path, values: dict[str, str], log: Path) -> None:
             cwd=folder, env=values, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while process.poll() is None and not ANSWERS.search(log.read_text()):
             assert time.monotonic() < deadline, f"{line}: {log.read_text()}"
             time.sleep(0.05)

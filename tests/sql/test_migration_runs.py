@@ -1,5 +1,8 @@
 """`python -m service migrate` as a person runs it: twice at once, killed, with a database that cannot be reached."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,16 +11,19 @@ import pytest
 
 from service.postgres.migrations import MigrationError, migrate, rollback
 from service.postgres.schema import names
-from tests.support.commands import finish, run, start
+from tests.support.commands import environment, finish, run, start
 from tests.support.databases import at, database
 from tests.support.killed_migrations import kill_and_repeat
+from tests.support.programs import missing, program
 from tests.support.service_process import start_service
 
 NAMES = sorted(names())
 ALL_APPLIED = "".join(f"{name} applied\n" for name in NAMES)
 SECRET = "s" * 32
 PASSWORD = "hunter2-never-shown"
-BEHIND = "The database's schema is behind, {} is missing: run `make migrate`."
+BEHIND = (
+    "The database's schema is behind, {} is missing: run `make migrate`, or in a container `python -m service migrate`."
+)
 
 
 @pytest.fixture
@@ -34,6 +40,20 @@ def test_it_says_what_it_did(empty: str, tmp_path: Path) -> None:
     assert "up to date" in output
     status, output, errors = run(tmp_path, "service", "rollback", DATABASE_URL=empty)
     assert (status, output, errors) == (0, f"{NAMES[-1]} taken back\n", "")
+
+
+def test_a_user_without_a_name(empty: str, tmp_path: Path) -> None:
+    """As in a container whose image does not know the user."""
+    alone = [program("unshare"), "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    alone += ["sh", "-c", 'mount --bind /dev/null /etc/passwd && exec "$@"', "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        missing("this machine allows no mount namespace")
+    values = environment(DATABASE_URL=empty)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        values.pop(name, None)
+    command = [*alone, sys.executable, "-m", "service", "migrate"]
+    done = subprocess.run(command, cwd=tmp_path, env=values, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (ALL_APPLIED, "")
 
 
 def test_the_owners_url_goes_first(empty: str, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from tests.support.certificates import make_certificate
 from tests.support.commands import PROJECT
 from tests.support.programs import program
 
+OPTIONS = "max_fails=2 fail_timeout=1s"
+"""Of an instance, as in deploy/site/upstream.conf."""
 SERVER = """
 listen 127.0.0.1:{port} ssl;
 server_name _;
@@ -52,8 +54,8 @@ class Nginx:
 
 
 @contextmanager
-def nginx(*instances: int) -> Iterator[Nginx]:
-    """A proxy in front of the instances on these ports, until the block ends."""
+def nginx(*instances: int, **site: str) -> Iterator[Nginx]:
+    """A proxy in front of the instances on these ports, until the block ends; `site` replaces files in site/."""
     with tempfile.TemporaryDirectory(prefix="todo-nginx-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # root's nginx works as somebody else
@@ -61,6 +63,8 @@ def nginx(*instances: int) -> Iterator[Nginx]:
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             started = Nginx(folder, free.getsockname()[1])
         _write_site(started, instances)
+        for file, text in site.items():
+            (folder / f"site/{file}.conf").write_text(text.replace("{port}", str(started.port)))
         command = [program("nginx"), "-p", name, "-c", "nginx.conf", "-g", "daemon off;"]
         with (folder / "access").open("ab") as access, (folder / "errors").open("ab") as errors:
             process = subprocess.Popen(command, stdout=access, stderr=errors)
@@ -75,7 +79,7 @@ def nginx(*instances: int) -> Iterator[Nginx]:
 def _write_site(started: Nginx, instances: tuple[int, ...]) -> None:
     site = started.folder / "site"
     (site / "server.conf").write_text(SERVER.format(port=started.port))
-    (site / "upstream.conf").write_text("".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in instances))
+    (site / "upstream.conf").write_text("".join(f"server 127.0.0.1:{port} {OPTIONS};\n" for port in instances))
     names = ("-subj", "/CN=todo.example.com", "-addext", "subjectAltName=IP:127.0.0.1")
     make_certificate(site, *names, "-keyout", "key.pem", "-out", "certificate.pem")
 
