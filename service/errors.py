@@ -65,9 +65,11 @@ CONSTRAINTS: dict[str, tuple[int, str]] = {
 
 def constraint_error(violation: asyncpg.IntegrityConstraintViolationError) -> ApiError | None:
     """The answer for a violated constraint; None where no request should be able to violate it."""
-    # A sharded database appends the shard's number: tasks_user_id_fkey_102026.
-    name = re.sub(r"_\d+$", "", violation.constraint_name or "")
-    if name not in CONSTRAINTS:
-        return None
-    status, message = CONSTRAINTS[name]
-    return unauthorized() if status == 401 else ApiError(status, message)
+    # Citus forwards a shard's error without its constraint_name, so the name is looked for in the message as well; and
+    # it appends the shard's number to the name: tasks_user_id_fkey_102026.
+    words = [violation.constraint_name] if violation.constraint_name else re.findall(r"\w+", violation.args[0])
+    for name in (re.sub(r"_\d+$", "", word) for word in words):
+        if name in CONSTRAINTS:
+            status, message = CONSTRAINTS[name]
+            return unauthorized() if status == 401 else ApiError(status, message)
+    return None

@@ -72,7 +72,10 @@ class LogIn(BaseModel):
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
     password_hash = await state_of(request.scope)["passwords"].hash(sent.password)
-    row = await state_of(request.scope)["pool"].fetch_one(SQL.create_user, uuid.uuid4(), sent.email, password_hash)
+    account = {"id": uuid.uuid4(), "email": sent.email}
+    row = await state_of(request.scope)["pool"].fetch_one(
+        SQL.create_user, account["id"], sent.email, password_hash, default_on_retry=account
+    )
     return _account(request, row, 201)
 
 

@@ -48,6 +48,11 @@ def deadline_after(seconds: float = REQUEST_SECONDS) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
+def _is_loss_between_nodes(error: BaseException) -> bool:
+    """Whether Citus lost a connection between two of its nodes; it reports that as an internal error (XX000)."""
+    return isinstance(error, asyncpg.InternalServerError) and "connection marked as essential" in error.args[0]
+
+
 class ConnectionLost(Exception):
     """The connection is gone and what became of the statement is unknown; its room in the pool is still taken."""
 
@@ -129,13 +134,17 @@ class Pool:
             row = await (statement.fetchrow(*args) if statement else held.send(query, args))
         except asyncpg.IntegrityConstraintViolationError as violation:
             self._release(held)
-            # The violation itself quotes the row, a password's hash for one: none of that for the log.
-            unforeseen = RuntimeError(f"{query.name} violates {violation.constraint_name}")
+            # The detail quotes the row, a password's hash for one, so only the message is logged.
+            unforeseen = RuntimeError(f"{query.name}: {violation.args[0]}")
             raise constraint_error(violation) or unforeseen from None
         except BaseException as error:
             closed = held.connection.is_closed()
             held.connection.terminate()
-            if isinstance(error, RESEND) or (closed and isinstance(error, asyncpg.InterfaceError)):
+            if (
+                isinstance(error, RESEND)
+                or _is_loss_between_nodes(error)
+                or (closed and isinstance(error, asyncpg.InterfaceError))
+            ):
                 raise ConnectionLost from error
             self._release(None)
             raise

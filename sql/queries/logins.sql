@@ -5,19 +5,37 @@
 -- Counts an attempt before its password is looked at, so that a hundred at once are a hundred; returns the seconds to wait
 -- where one of the two counts is now over its limit ($3, $4), else null. What the account's limit stops is none of the
 -- address's failures: one stubborn client would lock its whole office out. Sent twice, it counts twice: no harm.
+-- Citus takes only immutable expressions in DO UPDATE: excluded.expires_at - $5 stands for now(), and timestamps without
+-- a time zone for those with one.
 with account as (
     insert into login_attempts as known (key, attempts, expires_at)
     values ($1, 1, now() + make_interval(secs => $5))
     on conflict (key) do update set
-        attempts = case when known.expires_at > now() then known.attempts + 1 else 1 end,
-        expires_at = case when known.expires_at > now() then known.expires_at else excluded.expires_at end
+        attempts = case
+            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
+            then known.attempts + 1
+            else 1
+        end,
+        expires_at = case
+            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
+            then known.expires_at
+            else excluded.expires_at
+        end
     returning expires_at, attempts > $3::integer as is_over
 ), address as (
     insert into login_attempts as known (key, attempts, expires_at)
     select $2, 1, now() + make_interval(secs => $5) from account where not is_over
     on conflict (key) do update set
-        attempts = case when known.expires_at > now() then known.attempts + 1 else 1 end,
-        expires_at = case when known.expires_at > now() then known.expires_at else excluded.expires_at end
+        attempts = case
+            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
+            then known.attempts + 1
+            else 1
+        end,
+        expires_at = case
+            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
+            then known.expires_at
+            else excluded.expires_at
+        end
     returning expires_at, attempts > $4::integer as is_over
 )
 select

@@ -2,10 +2,10 @@
 
 -- name: create_user
 -- A new account. The id ($1) is made by the service: sent a second time after a lost connection, the statement finds its
--- own row and returns it; somebody else's e-mail is users_email_key's business.
+-- own row and returns nothing. Another account's e-mail violates users_email_key.
 insert into users (id, email, password_hash)
 values ($1, $2, $3)
-on conflict (id) do update set email = users.email
+on conflict (id) do nothing
 returning id, email;
 
 -- name: create_federated_user

@@ -98,6 +98,29 @@ async def test_a_shards_number_is_no_part_of_the_name(connection: asyncpg.Connec
     assert (answer.status, answer.message) == CONSTRAINTS[name]
 
 
+AS_CITUS_FORWARDS_IT = """
+    do $$ begin {sql}; exception when integrity_constraint_violation then
+        raise exception using errcode = sqlstate, message = regexp_replace(sqlerrm, '({name})', '\\1_102026');
+    end $$
+"""
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+async def test_the_name_is_found_in_the_message_where_it_comes_without(
+    connection: asyncpg.Connection, name: str
+) -> None:
+    sql, values = next((sql, values) for refused, sql, values, *_ in REFUSED if refused == name)
+    literals = [await connection.fetchval("select quote_nullable($1::text)", value and str(value)) for value in values]
+    for number, literal in enumerate(literals, 1):
+        sql = sql.replace(f"${number}", literal)
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as raised:
+        await connection.execute(AS_CITUS_FORWARDS_IT.format(sql=sql, name=name))
+    assert raised.value.constraint_name is None
+    answer = constraint_error(raised.value)
+    assert answer is not None
+    assert (answer.status, answer.message) == CONSTRAINTS[name]
+
+
 @pytest.mark.parametrize(("sql", "values"), LONGEST)
 async def test_a_row_at_the_limit_is_taken(connection: asyncpg.Connection, sql: str, values: list[object]) -> None:
     assert await connection.execute(sql, *values) == "INSERT 0 1"

@@ -173,16 +173,25 @@ async def test_lost_twice_is_503_and_done_at_most_once(
 
 
 # What the server says of a statement that did not happen: out of disk, a deadlock, a failover, an administrator.
-@pytest.mark.parametrize("state", ["53100", "53200", "40001", "40P01", "25006", "57014", "57P01"])
+# XX000 is what Citus reports when one of its nodes lost its connection to another.
+@pytest.mark.parametrize("state", ["53100", "53200", "40001", "40P01", "25006", "57014", "57P01", "XX000"])
 async def test_what_did_not_happen_is_sent_again_and_then_503(
     api: Api, line: Wire, owner: psycopg.Connection, state: str
 ) -> None:
     user = api.user()
-    owner.execute(FAIL_ONCE.format(state=state).encode())
+    message = "failure on connection marked as essential: 10.0.0.11:5432"
+    owner.execute(FAIL_ONCE.format(state=state, message=message).encode())
     assert (await api.create_task(user)).status_code == 201
     owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
     assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
     await assert_whole(api, line)
+
+
+async def test_another_internal_error_is_not_sent_again(api: Api, owner: psycopg.Connection) -> None:
+    user = api.user()
+    owner.execute(FAIL_ONCE.format(state="XX000", message="cache lookup failed").encode())
+    assert_error(await api.create_task(user), 500, "Internal server error")
+    assert (await api.create_task(user)).status_code == 201
 
 
 FAIL_ONCE = """
@@ -190,7 +199,7 @@ FAIL_ONCE = """
     create function fail_once() returns trigger language plpgsql security definer as $$
     begin
         if nextval('failures') <= 1 then
-            raise exception using errcode = '{state}';
+            raise exception using errcode = '{state}', message = '{message}';
         end if;
         return new;
     end $$;
