@@ -53,7 +53,7 @@ def run(settings: Settings) -> None:
 def change_schema(settings: Settings, how: Callable[[str], list[str]], done: str, otherwise: str) -> None:
     with contextlib.ExitStack() as stack:
         if (named := settings.migration_database_url or settings.database_url) is None:
-            url, _ = connection(stack.enter_context(_development_database(settings)))
+            url, _ = connection(stack.enter_context(_development_database(settings, shared=True)))
         else:
             url = named.get_secret_value()
         _say("\n".join(f"{name} {done}" for name in how(url)) or otherwise)
@@ -68,17 +68,19 @@ async def _refuse_old_schema(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _development_database(settings: Settings) -> Iterator[Settings]:
-    """Runs the embedded PostgreSQL; yields the settings with its URL and, where none is set, its secret."""
+def _development_database(settings: Settings, *, shared: bool = False) -> Iterator[Settings]:
+    """Runs the embedded PostgreSQL, or, where it is to be shared, uses the one that runs already; yields the settings
+    with its URL and, where none is set, its secret."""
     try:
-        from embedded.postgres import Embedded, EmbeddedError  # not above: production has no such folder
+        from embedded.postgres import Embedded  # not above: production has no such folder
+        from embedded.programs import EmbeddedError
     except ModuleNotFoundError:
         connection(settings)
         raise
     embedded = Embedded(Path(settings.data_dir), _say)
     try:
         with _signals_blocked():
-            embedded.start()
+            embedded.reach() if shared else embedded.start()
         secret = settings.better_auth_secret or SecretStr(embedded.secret)
         yield settings.model_copy(update={"database_url": SecretStr(embedded.url), "better_auth_secret": secret})
     except EmbeddedError as error:

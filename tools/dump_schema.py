@@ -5,7 +5,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from embedded.postgres import Embedded, find_programs
+from embedded.postgres import Embedded
+from embedded.programs import find_programs
 from service.postgres.migrations import migrate
 
 SCHEMA = Path(__file__).parent.parent / "sql" / "schema.sql"

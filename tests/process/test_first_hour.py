@@ -3,6 +3,7 @@
 import getpass
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -120,6 +121,9 @@ def test_without_network_and_cache(clone: Path) -> None:
     assert not (clone / ".venv/run.stamp").exists()
 
 
+ADVICE = f"choose a folder of your own, for example DATA_DIR={shlex.quote(str(Path.home() / 'todo-data'))}."
+
+
 def start(folder: Path, data_dir: str, *through: str) -> str:
     """The one sentence of a service that cannot use its DATA_DIR."""
     done = subprocess.run(
@@ -136,7 +140,7 @@ def start(folder: Path, data_dir: str, *through: str) -> str:
 def test_where_data_is_a_file(tmp_path: Path) -> None:
     (tmp_path / ".data").touch()
     assert start(tmp_path, ".data") == (
-        "DATA_DIR=.data cannot be used (File exists: .data): set another, for example DATA_DIR=/tmp/todo.\n"
+        f"DATA_DIR=.data cannot be used (it must be a folder: {tmp_path}/.data): {ADVICE}\n"
     )
 
 
@@ -144,7 +148,7 @@ def test_where_data_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     as_others = [program("setpriv"), "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if AS_ROOT else []
     assert start(tmp_path, ".data", *as_others) == (
-        "DATA_DIR=.data cannot be used (Permission denied: .data): set another, for example DATA_DIR=/tmp/todo.\n"
+        f"DATA_DIR=.data cannot be used (Permission denied: {tmp_path}/.data): {ADVICE}\n"
     )
 
 

@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -286,6 +287,18 @@ def test_it_listens_where_host_says(start: Start, used: Path, host: str) -> None
     assert answers(start(used, HOST=host).wait_until_it_answers().url) == 200
 
 
+def test_migrations_run_on_the_database_of_a_running_service(start: Start, used: Path, tmp_path: Path) -> None:
+    service = start(used).wait_until_it_answers()
+    assert run(tmp_path, "service", "migrate", DATA_DIR=str(used)) == (
+        0,
+        "The database's schema is up to date: nothing to do.\n",
+        "",
+    )
+    assert run(tmp_path, "service", "rollback", DATA_DIR=str(used))[0] == 0
+    assert run(tmp_path, "service", "migrate", DATA_DIR=str(used))[0] == 0
+    assert answers(service.url) == 200
+
+
 def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -324,17 +337,19 @@ def test_no_permission_above_the_data_changes(start: Start, made: Path, tmp_path
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
-def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start, made: Path) -> None:
-    """Where root may not run it as somebody else, for the clone or Python is in root's home, that is said."""
+def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start) -> None:
+    """In that user's clone: whoever runs somebody's code trusts them with its DATA_DIR as well."""
     if not AS_ROOT:
         pytest.skip("all the other tests run as a plain user already")
     nobody = pwd.getpwnam("nobody")
     plain: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    packages = sysconfig.get_paths()["purelib"]
     with tempfile.TemporaryDirectory() as home:
-        os.chown(home, nobody.pw_uid, nobody.pw_gid)
-        data_dir = Path(home) / "data"
-        values = environment(PORT="0", DATA_DIR=str(data_dir), PYTHONPATH=f"{PROJECT}{os.pathsep}{packages}")
+        clone, data_dir = Path(home) / "clone", Path(home) / "data"
+        for folder in ("service", "embedded", "sql"):
+            shutil.copytree(PROJECT / folder, clone / folder)
+        subprocess.run(["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", home], check=True)
+        code = f"{clone}{os.pathsep}{sysconfig.get_paths()['purelib']}"
+        values = environment(PORT="0", DATA_DIR=str(data_dir), PYTHONPATH=code)
         values = {name: value for name, value in values.items() if not name.startswith("COVERAGE")}
         plain |= {"cwd": home, "env": values, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         python = _python_for(plain)
@@ -346,7 +361,7 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start, made: 
             assert service.stop() == 0
         finally:
             stop_what_is_left(service)
-        of_root = start(data_dir).wait_until_it_answers()
+        of_root = start(data_dir, PYTHONPATH=code).wait_until_it_answers()
         try:
             assert account(of_root.url, "login").status_code == 200
             assert of_root.stop() == 0
