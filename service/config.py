@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     log_level: Level = "info"
     data_dir: str = ".data"
-    login_failure_limit: Annotated[int, Field(ge=0)] = 10
+    login_failure_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     trusted_proxies: Networks = ()
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0

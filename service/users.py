@@ -3,7 +3,7 @@
 import logging
 import unicodedata
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
@@ -27,14 +27,19 @@ SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def normalise_email(value: str) -> str:
-    """The address as it is stored and compared: trimmed, normalised, in lower case; raises EmailNotValidError."""
+    """The address as it is stored and compared: trimmed, in lower case, NFC; raises EmailNotValidError."""
     _, _, local, quoted, domain = split_email(value.strip())
     if quoted or "<" in value:
         raise EmailNotValidError
     # The parts one by one, because validate_email stops at 254 characters where the contract allows 255.
-    local = validate_email_local_part(unicodedata.normalize("NFC", local))["local_part"]
-    domain = validate_email_domain_name(domain)["domain"]
-    return f"{local}@{domain}".lower()
+    local = validate_email_local_part(fold_case(local))["local_part"]
+    domain = validate_email_domain_name(fold_case(domain))["domain"]
+    return f"{local}@{domain}"
+
+
+def fold_case(text: str) -> str:
+    # NFC last: of J with a caron there is no composed form, of j with a caron there is.
+    return unicodedata.normalize("NFC", text.lower())
 
 
 def _email(value: object) -> str:
@@ -72,11 +77,9 @@ class LogIn(BaseModel):
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
     password_hash = await state_of(request.scope)["passwords"].hash(sent.password)
-    account = {"id": uuid.uuid4(), "email": sent.email}
-    row = await state_of(request.scope)["pool"].fetch_one(
-        SQL.create_user, account["id"], sent.email, password_hash, default_on_retry=account
-    )
-    return _account(request, row, 201)
+    user_id = str(uuid.uuid4())
+    await state_of(request.scope)["pool"].fetch_one(SQL.create_user, user_id, sent.email, password_hash)
+    return _account(request, user_id, sent.email, 201)
 
 
 async def log_in(request: Request[State]) -> Response:
@@ -99,10 +102,9 @@ async def log_in(request: Request[State]) -> Response:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
     await state["login_limits"].clear(email, address)
-    return _account(request, row, 200)
+    return _account(request, str(row["id"]), row["email"], 200)
 
 
-def _account(request: Request[State], row: Any, status: int) -> Response:
-    user_id, email = str(row["id"]), row["email"]
+def _account(request: Request[State], user_id: str, email: str, status: int) -> Response:
     token = state_of(request.scope)["tokens"].issue(user_id, email)
     return JSONResponse({"token": token, "user": {"id": user_id, "email": email}}, status)

@@ -1,12 +1,12 @@
 -- Every statement on users.
 
 -- name: create_user
--- A new account. The id ($1) is made by the service: sent a second time after a lost connection, the statement finds its
--- own row and returns nothing. Another account's e-mail violates users_email_key.
+-- A new account. The service makes the id ($1): when the statement is sent a second time after a lost connection, it
+-- finds its own row and changes nothing. Another account with the e-mail violates users_email_key.
 insert into users (id, email, password_hash)
 values ($1, $2, $3)
 on conflict (id) do nothing
-returning id, email;
+returning id;
 
 -- name: create_federated_user
 -- The row of somebody who logs in elsewhere, made with the first task: no e-mail, so nobody logs in to it here. Two first

@@ -1,8 +1,14 @@
 """Which e-mail addresses are addresses, and which are the same."""
 
+import contextlib
+import sys
+import unicodedata
+
 import psycopg
 import pytest
+from email_validator import EmailNotValidError
 
+from service.users import fold_case, normalise_email
 from tests.support.answers import assert_error
 from tests.support.api import Api
 
@@ -54,6 +60,34 @@ async def test_letters_beyond_ascii_have_no_case_either(api: Api) -> None:
     assert (response.status_code, response.json()["user"]["email"]) == (201, "jürgen@bücher.example")
     assert_error(await api.sign_up("jürgen@bücher.example"), 409, "Email already registered")
     assert (await api.log_in("Jürgen@BÜCHER.example")).status_code == 200
+
+
+def spellings(character: str) -> set[str]:
+    """The character, its other case, and the same in decomposed form."""
+    cases = {character, character.lower(), character.upper()}
+    return cases | {unicodedata.normalize("NFD", case) for case in cases}
+
+
+async def test_what_sign_up_answers_is_the_same_address_again() -> None:
+    """Over all of Unicode. Eight letters have a composed form in lower case only: U+01F0 is one."""
+    changing = [each for each in map(chr, range(sys.maxunicode + 1)) if len(spellings(each)) > 1]
+    assert len(changing) > 10_000
+    for spelling in {spelling for each in changing for spelling in spellings(each)}:
+        folded = fold_case(spelling)
+        assert folded == fold_case(folded) == fold_case(unicodedata.normalize("NFD", spelling)), ascii(spelling)
+        assert folded == folded.lower()
+    for character in changing[:: len(changing) // 500]:
+        with contextlib.suppress(EmailNotValidError):
+            answered = normalise_email(f"a{character}@b{character}.example")
+            assert normalise_email(answered) == answered, ascii(character)
+
+
+@pytest.mark.parametrize("letter", ["J\u030c", "H\u0331", "T\u0308", "W\u030a", "Y\u030a"])
+async def test_a_letter_that_is_composed_in_lower_case_only_makes_one_account(api: Api, letter: str) -> None:
+    answered = (await api.sign_up(f"a{letter}@example.com")).json()["user"]["email"]
+    assert (await api.log_in(answered)).status_code == 200
+    for email in (answered, f"a{letter.lower()}@example.com"):
+        assert_error(await api.sign_up(email), 409, "Email already registered")
 
 
 async def test_two_spellings_of_one_letter_are_one_address(api: Api) -> None:

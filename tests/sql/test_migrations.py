@@ -78,8 +78,8 @@ def test_a_table_in_use_is_waited_for_only_so_long(owner_url: str, owner: psycop
 
 
 def test_taking_back_the_room_for_federated_users_deletes_nobody(owner_url: str, owner: psycopg.Connection) -> None:
-    while NAMES[-1] != "0005.federated-users" and rollback(owner_url) != ["0006"]:
-        pass
+    for later in reversed(NAMES[NAMES.index("0005.federated-users") + 1 :]):
+        assert rollback(owner_url) == [later]
     owner.execute("insert into users (id) values (gen_random_uuid())")
     owner.execute("insert into tasks (user_id, id, title) select id, gen_random_uuid(), 'Buy milk' from users")
     before = dump(owner_url)
@@ -89,6 +89,19 @@ def test_taking_back_the_room_for_federated_users_deletes_nobody(owner_url: str,
     assert owner.execute("select title from tasks").fetchall() == [("Buy milk",)]
     owner.execute("delete from users where email is null")
     assert rollback(owner_url) == ["0005.federated-users"]
+
+
+def test_emails_in_another_form_are_normalised_unless_they_are_another_accounts(
+    owner_url: str, owner: psycopg.Connection
+) -> None:
+    while rollback(owner_url) != ["0006.normalise-emails"]:
+        pass
+    insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, '')"
+    for email in ("j\u030c@example.com", "twoj\u030c@example.com", "two\u01f0@example.com"):
+        owner.execute(insert, (email,))
+    migrate(owner_url)
+    stored = {row[0] for row in owner.execute("select email from users")}
+    assert stored == {"\u01f0@example.com", "twoj\u030c@example.com", "two\u01f0@example.com"}
 
 
 @pytest.fixture

@@ -36,10 +36,13 @@ FORBIDDEN = [
     "create trigger more after insert on tasks execute function suppress_redundant_updates_trigger()",
     "create role more",
     "create database more",
+    "update users set email = 'other@example.com'",
     "update users set password_hash = ''",
     "update users set email = 'eve@example.com'",
     "update users set id = gen_random_uuid()",
     "delete from users",
+    "lock table users in share mode",
+    "lock table users in access exclusive mode",
     "insert into _yoyo_migration default values",
     "delete from _yoyo_migration",
     "select * from _yoyo_log",
@@ -47,6 +50,14 @@ FORBIDDEN = [
     "copy tasks to program 'true'",
     "select pg_read_file('PG_VERSION')",
     "alter system set work_mem = '1MB'",
+]
+# specs/security.md tells what these mean, under "What the service's role can still do".
+CANNOT_BE_TAKEN_AWAY = [
+    "alter role {} password 'another'",
+    "alter role {} set statement_timeout = 0",
+    "lock table tasks in access exclusive mode",
+    "select pg_advisory_xact_lock(7301946552)",
+    "create temporary table more (id uuid)",
 ]
 
 
@@ -113,9 +124,28 @@ def test_the_rest_is_refused(role: tuple[psycopg.Connection, str], sql: str) -> 
     connection.execute(SQL("set role {}").format(Identifier(name)))
     try:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(sql.encode())
+            connection.execute(f"{'begin; ' * sql.startswith('lock')}{sql}".encode())
     finally:
+        connection.rollback()
         connection.execute("reset role")
+
+
+@pytest.mark.parametrize("sql", CANNOT_BE_TAKEN_AWAY)
+def test_what_postgresql_does_not_let_the_owner_take_away(
+    service: psycopg.Connection, role: tuple[psycopg.Connection, str], sql: str
+) -> None:
+    service.execute(sql.format(role[1]).encode())
+
+
+def test_the_grant_of_earlier_versions_is_revoked(
+    service: psycopg.Connection, role: tuple[psycopg.Connection, str]
+) -> None:
+    service.execute("reset role")
+    service.execute(SQL("grant update (email) on users to {}").format(Identifier(role[1])))
+    grant(service, role[1])
+    service.execute(SQL("set local role {}").format(Identifier(role[1])))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        service.execute("update users set email = 'other@example.com'")
 
 
 def test_a_later_migrations_table_can_be_used(

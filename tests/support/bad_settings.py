@@ -53,6 +53,7 @@ BAD = [
     ("WORKERS", "many", "WORKERS must be a valid integer"),
     ("LOG_LEVEL", "loud", "LOG_LEVEL must be 'debug', 'info', 'warning', 'error' or 'critical', for example info."),
     ("LOGIN_FAILURE_LIMIT", "-1", "LOGIN_FAILURE_LIMIT must be greater than or equal to 0"),
+    ("LOGIN_FAILURE_LIMIT", "200000000", "LOGIN_FAILURE_LIMIT must be less than or equal to 1000000, for example 10."),
     ("LOGIN_FAILURE_LIMIT", "ten", "LOGIN_FAILURE_LIMIT must be a valid integer"),
     ("TRUSTED_PROXIES", "proxy.example.com", "TRUSTED_PROXIES must be addresses or networks"),
 ]

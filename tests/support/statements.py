@@ -16,7 +16,7 @@ class Use(NamedTuple):
 
 # In this order each finds what the ones before it wrote.
 USES = {
-    "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid", "email": "text"}),
+    "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
     "create_federated_user": Use(["uuid"], [OTHER], {"id": "uuid"}),
     "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
     "count_attempt": Use(
