@@ -1,4 +1,4 @@
-"""One browser for all of these tests, the frontend's origin, and the service that allows it."""
+"""One browser for these tests, the origin of the frontend, and a service that allows this origin."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""The docs page as a person uses it: it needs nothing but the service, and "Try it out" works with a token."""
+"""The docs page in a browser: it loads nothing from elsewhere, and "Try it out" works with a token."""
 
 import json
 
@@ -24,7 +24,7 @@ def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -
     )
 
 
-def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Browser, service: ServiceProcess) -> None:
+def test_it_opens_without_the_internet_and_try_it_out_works(browser: Browser, service: ServiceProcess) -> None:
     page = open_docs(browser, service.url)
     asked = {url for _, url in page.requests() if not url.startswith("data:")}
     assert asked == {f"{service.url}/docs", f"{service.url}/openapi.json"}
@@ -42,5 +42,5 @@ def test_it_opens_with_nothing_but_the_service_and_try_it_out_works(browser: Bro
     assert complaints(page) == []
 
 
-def test_the_readme_s_picture_is_one() -> None:
+def test_the_readmes_picture_is_a_png() -> None:
     assert SCREENSHOT.read_bytes().startswith(b"\x89PNG")

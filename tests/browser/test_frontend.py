@@ -1,4 +1,4 @@
-"""The frontend's calls from a real browser and another origin: what its JavaScript can read, and who cannot."""
+"""The frontend's calls in a real browser from another origin: what its JavaScript can read, and which page cannot."""
 
 import socket
 from collections import Counter
@@ -57,7 +57,7 @@ def moved(answer: Answer) -> dict[str, str]:
     return {"updated_at": answer.body["task"]["updated_at"]}
 
 
-def test_the_browser_asks_once_before_it_calls(visit: Visit) -> None:
+def test_the_browser_caches_the_preflight(visit: Visit) -> None:
     frontend = visit()
     frontend.use(token(user_id=UNKNOWN))
     for _ in range(3):
@@ -69,7 +69,7 @@ def test_the_browser_asks_once_before_it_calls(visit: Visit) -> None:
         assert_error(frontend.call(method, f"/api/tasks/{UNKNOWN}", {}), 404, "Task not found")
 
 
-def test_the_page_reads_what_it_did_wrong(visit: Visit) -> None:
+def test_the_page_reads_client_errors(visit: Visit) -> None:
     frontend = visit()
     assert_error(frontend.call("GET", "/api/tasks"), 401, "Unauthorized")
     assert_error(frontend.enter("signup", "nobody", PASSWORD), 400, "Invalid email format")
@@ -84,7 +84,7 @@ def test_the_page_reads_what_it_did_wrong(visit: Visit) -> None:
     assert_error(frontend.call("POST", "/api/tasks", {"title": "x"}), 401, "Unauthorized")
 
 
-def test_the_page_reads_that_it_guessed_too_often_and_when_to_come_back(visit: Visit) -> None:
+def test_the_page_reads_429_and_retry_after(visit: Visit) -> None:
     frontend = visit()
     for _ in range(FAILURES):
         refused = frontend.enter("login", "guessed@example.com", "a wrong password")
@@ -95,7 +95,7 @@ def test_the_page_reads_that_it_guessed_too_often_and_when_to_come_back(visit: V
     assert int(limited.headers["retry-after"]) > 0
 
 
-def test_the_page_reads_what_went_wrong_on_our_side(visit: Visit, template: Template, live_database: str) -> None:
+def test_the_page_reads_a_server_error(visit: Visit, template: Template, live_database: str) -> None:
     frontend = visit()
     frontend.use(token(user_id=UNKNOWN))
     with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
@@ -107,7 +107,7 @@ def test_the_page_reads_what_went_wrong_on_our_side(visit: Visit, template: Temp
     assert frontend.call("GET", "/api/tasks").status == 200
 
 
-def test_the_page_reads_that_the_database_is_away(visit: Visit, frontend_origin: str) -> None:
+def test_the_page_reads_that_the_service_is_unavailable(visit: Visit, frontend_origin: str) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
@@ -120,14 +120,14 @@ def test_the_page_reads_that_the_database_is_away(visit: Visit, frontend_origin:
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["preflighted", "simple"])
-def test_a_page_from_elsewhere_reads_nothing(visit: Visit, service: ServiceProcess, asked: bool) -> None:
+def test_a_page_of_another_origin_reads_nothing(visit: Visit, service: ServiceProcess, asked: bool) -> None:
     with origin(0) as elsewhere:
         foreign = visit(elsewhere)
         if asked:
             answer = foreign.call("GET", "/api/tasks")
             assert (answer.status, answer.body) == (0, {"error": "TypeError: Failed to fetch"})
         else:
-            # No preflight: the service does answer, and the browser keeps it to itself.
+            # No preflight: the service answers, and the browser hides the answer from the page.
             read = "fetch({!r}).then(response => response.text(), String)".format(f"{service.url}/health")
             assert foreign.page.evaluate(read) == "TypeError: Failed to fetch"
         logged = [event["entry"]["text"] for event in foreign.page.events("Log.entryAdded")]

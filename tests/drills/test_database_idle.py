@@ -1,4 +1,4 @@
-"""Idle for longer than its limit, the service lets the database sleep."""
+"""An idle service closes its connections, so that a serverless database can sleep."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""PostgreSQL is stopped at once for five seconds, under load."""
+"""PostgreSQL is stopped (immediate mode) for five seconds under load."""
 
 import asyncio
 import time
@@ -42,5 +42,5 @@ async def test_stopped_at_once_for_five_seconds() -> None:
     assert not late
     assert statuses[503]
     assert not running.faults
-    # Without sign-ups: how long bcrypt takes is a matter of what else the machine does.
+    # Without sign-ups: the time of bcrypt depends on the load of the machine.
     assert max(answer.seconds for answer in running.answers if "auth" not in answer.path) < 6

@@ -1,4 +1,4 @@
-"""All connections are ended by PostgreSQL once a second, and nobody notices."""
+"""PostgreSQL terminates all connections once a second, and no request fails."""
 
 import asyncio
 

@@ -26,7 +26,7 @@ def request(user: User) -> bytes:
 
 
 async def ask(streams: Streams, user: User) -> tuple[int, float]:
-    """The status, and the seconds that it took."""
+    """The status, and the duration in seconds."""
     reader, writer = streams
     began = time.monotonic()
     writer.write(request(user))
@@ -42,8 +42,8 @@ async def connect(served: ServiceProcess, count: int) -> list[Streams]:
 
 
 async def median_latencies(owner: psycopg.Connection, user: User, *services: ServiceProcess) -> list[float]:
-    """Of requests one after the other, the services in turn; the best of 20 runs, for the machine has more to do."""
-    # With new connections each time: how PostgreSQL's processes lie on the processors makes a quarter's difference.
+    """The latency of single requests, alternating between the services: the best of 20 runs on a shared machine."""
+    # New connections each time: the placement of PostgreSQL's processes on the cores changes the figure by a quarter.
     owner.execute(TERMINATE)
     connections = [(await connect(served, 1))[0] for served in services]
     medians: list[list[float]] = [[] for _ in services]
@@ -57,7 +57,7 @@ async def median_latencies(owner: psycopg.Connection, user: User, *services: Ser
 
 
 async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
-    # The other one is left in peace: while others use the machine too, its latency is what "before" was.
+    # The other service gets no load: its latency is the reference on a machine that others use as well.
     with start_service(database_url) as served, start_service(database_url) as other:
         async with httpx.AsyncClient(base_url=served.url) as client:
             api = Api(client, owner)

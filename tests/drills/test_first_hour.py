@@ -1,4 +1,4 @@
-"""A user account that was not there before, an empty clone, a warm cache: from `make run` to the first task."""
+"""A new user account and an empty clone, with downloaded packages: from `make run` to the first task."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ class Newcomer:
     home: Path
 
     def clone(self, name: str) -> Path:
-        """What is committed, in a folder with a blank in its name."""
+        """A clone of the last commit, in a folder with a blank in its name."""
         folder = self.home / name
         subprocess.run([program("git"), "clone", "--quiet", "--no-hardlinks", str(PROJECT), folder], check=True)
         subprocess.run(["chown", "-R", self.name, folder], check=True)
@@ -43,7 +43,7 @@ class Newcomer:
 
     @contextlib.contextmanager
     def runs(self, folder: Path, *command: str, **values: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-        """The process and its log; it is stopped as by Ctrl-C where it has not ended."""
+        """The process and its log; stops the process as Ctrl-C does where it has not ended."""
         user = pwd.getpwnam(self.name)
         values = {"HOME": str(self.home), "USER": self.name, "MAKEFLAGS": "", "MAKEOVERRIDES": "", **values}
         values = environment(**values)
@@ -65,7 +65,7 @@ class Newcomer:
 
 @pytest.fixture(scope="module")
 def newcomer() -> Iterator[Newcomer]:
-    """With a warm cache: the service was installed before, in another clone."""
+    """The packages are in the cache, because another clone was installed before."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a user account")
     with tempfile.TemporaryDirectory(prefix="todo-newcomer-") as parent:

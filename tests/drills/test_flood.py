@@ -1,4 +1,4 @@
-"""A flood of log-ins slows log-ins, never tasks: what 16 clients see of their lists, alone and beside 64 who log in."""
+"""A flood of log-ins slows log-ins, not tasks: the lists of 16 clients, alone and beside 64 clients that log in."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ def _fill(owner_url: str, user_id: str) -> None:
 
 
 async def _lists(served: ServiceProcess, user: str, seconds: float) -> list[float]:
-    """Lists at the given rate over all clients; how long each took from when it was due. Fails where one is not 200."""
+    """Sends lists at the given rate; returns each one's seconds since it was due. Fails where an answer is not 200."""
     pause = CLIENTS / REQUESTS_A_SECOND
     began = time.perf_counter()
     took: list[float] = []

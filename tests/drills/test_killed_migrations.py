@@ -1,4 +1,4 @@
-"""`make migrate`, killed at many moments."""
+"""`make migrate`, killed at ten moments and run again."""
 
 from pathlib import Path
 

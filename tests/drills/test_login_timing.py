@@ -1,4 +1,4 @@
-"""How long a log-in takes must not tell whether the account exists."""
+"""The duration of a log-in does not reveal whether the account exists."""
 
 import os
 import statistics
@@ -26,7 +26,7 @@ def test_an_unknown_email_takes_as_long_as_a_wrong_password(template: Template) 
             for number in range(PAIRS + 1):
                 unknown.append(_seconds(client, f"nobody{number}@example.com"))
                 wrong.append(_seconds(client, "ada@example.com"))
-    # The first pair pays for what is made at first use.
+    # The first pair is not measured: it includes one-time work.
     of_unknown, of_wrong = (statistics.median(seconds[1:]) * 1000 for seconds in (unknown, wrong))
     ratio = of_unknown / of_wrong
     print(

@@ -1,4 +1,4 @@
-"""Memory, summed over the workers, after attacks: what they took is given back, or was never taken."""
+"""The memory of all workers after attacks is close to the memory before."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def test_attacks_leave_no_memory_behind(template: Template) -> None:
 
 
 def _ordinary(served: ServiceProcess, user: str) -> None:
-    """2,000 requests on 20 connections, some of them from tokens that have not been seen before."""
+    """2,000 requests on 20 connections, some with a token that the service has not seen."""
 
     def some(number: int) -> None:
         with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {user}"}, timeout=30) as client:
@@ -66,7 +66,7 @@ def _ordinary(served: ServiceProcess, user: str) -> None:
 
 
 def _attacks(user: str) -> dict[str, Callable[[ServiceProcess], None]]:
-    """Each with the bytes that 20 connections send at once: first what begins, then again and again what goes on."""
+    """For each attack, what 20 connections send at once: first the beginning, then the continuation again and again."""
     bytes_of = {
         "heads without end": (b"GET /livez HTTP/1.1\r\nX-A: ", PIECE),
         "targets without end": (b"GET /", PIECE),
@@ -93,7 +93,7 @@ def _attacks(user: str) -> dict[str, Callable[[ServiceProcess], None]]:
 
 
 def _from_20(served: ServiceProcess, first: bytes, again: bytes) -> None:
-    """20 MB on each connection, the answers read now and then."""
+    """Sends 20 MB on each connection and reads the answers now and then."""
 
     def attack(_: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", served.port), timeout=2) as sock:

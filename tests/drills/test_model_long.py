@@ -1,4 +1,4 @@
-"""The model test at length, and the proof that it sees: planted faults. `make drills ARGS=-s` shows the figures."""
+"""A long run of the model test, and planted faults that it must find. `make drills ARGS=-s` shows the figures."""
 
 import os
 

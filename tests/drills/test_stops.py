@@ -1,4 +1,4 @@
-"""SIGTERM under load: whoever has sent a request gets its answer, and nothing of the service is left."""
+"""SIGTERM under load: every request that was sent is answered, and no process of the service is left."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ LOAD_SECONDS = 2
 
 @dataclass
 class Clients:
-    """They count a request as soon as it is sent on a connection that was made; half of them make one for each."""
+    """Clients that count each request they send; half of them open a connection for each request."""
 
     port: int
     user: User
@@ -32,7 +32,7 @@ class Clients:
     lost: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Until nobody takes a connection any more."""
+        """Runs until the service accepts no connection any more."""
         await asyncio.gather(*(self._work(number) for number in range(CONNECTIONS)))
 
     async def _work(self, number: int) -> None:
@@ -54,14 +54,14 @@ class Clients:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bool:
-        """Whether it is the connection's last."""
+        """Sends one request; returns whether its answer closes the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
         self.statuses[int(head[9:12])] += 1
         return b"connection: close" in head
 
     def _request(self, number: int) -> bytes:
-        """One in eight logs in, which takes a quarter of a second; of the others, half write."""
+        """One request in eight is a log-in, which takes a quarter of a second; half of the others write."""
         token = f"Authorization: Bearer {self.user.token}"
         method, path, token, body = {
             0: ("POST", "/api/auth/login", "X: y", json.dumps({"email": "eve@example.com", "password": PASSWORD})),
@@ -73,7 +73,7 @@ class Clients:
 
 
 async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that are still there after a second, which Python's own helper of spawned processes may take."""
+    """The processes that still exist after a second; Python's resource tracker may need that long to end."""
     for _ in range(10):
         processes = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         if processes:

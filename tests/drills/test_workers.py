@@ -1,4 +1,4 @@
-"""A worker of two is killed under load: what it held is lost, and nothing else."""
+"""One of two workers is killed under load: only its own requests are lost."""
 
 import asyncio
 import time
@@ -18,20 +18,20 @@ KILLS = 3
 
 
 def workers(served: ServiceProcess) -> list[psutil.Process]:
-    """Its processes except Python's own helper, and except dead ones."""
+    """The running processes of the service, without Python's resource tracker."""
     alive = [each for each in psutil.Process(served.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
     return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
 
 
 def connections(worker: psutil.Process, port: int) -> int:
-    """How many it has; one that waits in the socket's queue is nobody's yet."""
+    """The number of its accepted connections; those in the socket's queue belong to no worker yet."""
     return sum(each.laddr.port == port and bool(each.raddr) for each in worker.net_connections("tcp"))
 
 
 class Kill(NamedTuple):
     began: float
     ended: float
-    """On a busy machine a killed process takes a while to die, and its connections with it."""
+    """Waits for the end of a killed process and its connections, which takes a while on a busy machine."""
     held: int
     """The connections it had."""
     back: float
@@ -77,7 +77,7 @@ async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) 
     assert set(statuses) <= {0, 200, 201, 204}
     assert back < 5
     for killed in kills:
-        # It was under way, or the client had not yet heard that the connection is gone.
+        # The request was being served, or the client did not know yet that the connection was closed.
         lost = [
             each
             for each in failed

@@ -1,4 +1,4 @@
-"""specs/contract-tests.md names a test for each line of the contract; here no name in it may be dead."""
+"""specs/contract-tests.md names the tests of each line of the contract. Every test that it names must exist."""
 
 import re
 
@@ -13,7 +13,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith("| The contract says")
 ]
 NAME = re.compile(r"`(\w+/test_\w+\.py)::(test_\w+)`")
-# What has no place in the table, because it is more than a line of the contract.
+# Every test of these files must stand in the table.
 OF_THE_CONTRACT = (
     *("api/test_accounts.py", "api/test_emails.py", "api/test_errors.py", "api/test_floor.py", "api/test_health.py"),
     *("api/test_isolation.py", "api/test_limits.py", "api/test_tasks.py", "api/test_text.py", "api/test_updates.py"),

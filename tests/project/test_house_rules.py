@@ -48,7 +48,7 @@ def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def literals(tree: ast.AST) -> Iterator[str]:
-    """The strings of the code, f-strings with a name in place of each value."""
+    """The string literals of the code; in f-strings, x replaces each value."""
     documentation = {id(node) for node in docstrings(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):

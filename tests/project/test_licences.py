@@ -1,4 +1,4 @@
-"""The licences of what runs in production, and that a bad one would be seen."""
+"""The licences of production's packages; a licence that is not permitted is refused."""
 
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -29,5 +29,5 @@ def test_another_licence_is_refused(tmp_path: Path, line: str) -> None:
     assert not permitted(licence(Distribution.at(tmp_path)))
 
 
-def test_a_choice_is_taken() -> None:
+def test_a_choice_of_licences_is_permitted() -> None:
     assert permitted("GPL-2.0-only OR MIT")

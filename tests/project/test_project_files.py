@@ -1,4 +1,4 @@
-"""The files round the code: the help, a reason for each dependency, nothing of the machine it was made on."""
+"""The files around the code: the Makefile's help, a reason for each dependency, no path of a developer's machine."""
 
 import re
 import subprocess

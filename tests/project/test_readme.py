@@ -1,4 +1,4 @@
-"""The README's shell blocks are run as they stand; one that is not says why, in a comment right above it:
+"""Runs the README's shell blocks as they stand. A block that is not run says why in a comment above it:
 
 <!-- not run: the reason -->
 """
@@ -32,7 +32,7 @@ MADE = shutil.ignore_patterns(
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The project without what was made in it, but for the virtual environment."""
+    """A copy of the project's files, with its virtual environment."""
     folder = tmp_path / "a clone"
     shutil.copytree(PROJECT, folder, ignore=MADE)
     (folder / ".venv").symlink_to(PROJECT / ".venv")

@@ -1,4 +1,4 @@
-"""specs/security.md names a test for each point, or says why it is not ours; here no name in it may be dead."""
+"""specs/security.md names the tests of each point, or why it does not apply. Every test that it names must exist."""
 
 import re
 
