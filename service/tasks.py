@@ -7,8 +7,8 @@ from pydantic import BaseModel, BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.auth.tokens import UUID, FederatedUser, UserId
-from service.errors import ApiError, not_found
+from service.auth.tokens import UUID, User
+from service.errors import not_found
 from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body
@@ -52,31 +52,27 @@ class UpdateTask(BaseModel):
     completed: Completed = False
 
 
-async def list_tasks(request: Request[State], user: UserId) -> Response:
-    row = await state_of(request.scope)["pool"].fetch_one(SQL.list_tasks, user)
+async def list_tasks(request: Request[State], user: User) -> Response:
+    row = await state_of(request.scope)["pool"].fetch_one(SQL.list_tasks, user.id)
     return RawJSONResponse(row["body"])
 
 
-async def create_task(request: Request[State], user: UserId) -> Response:
+async def create_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, CreateTask)
     pool = state_of(request.scope)["pool"]
-    task = (user, _new_id(), sent.title, sent.description)
-    try:
-        row = await pool.fetch_one(SQL.create_task, *task)
-    except ApiError as refused:
-        if refused.status != 401 or not isinstance(user, FederatedUser):
-            raise
-        await pool.fetch_one(SQL.create_federated_user, user)
-        row = await pool.fetch_one(SQL.create_task, *task)
+    if user.federated:
+        row = await pool.fetch_one(SQL.create_task_and_user, user.id, _new_id(), sent.title, sent.description)
+    else:
+        row = await pool.fetch_one(SQL.create_task, user.id, _new_id(), sent.title, sent.description)
     return RawJSONResponse(row["body"], 201)
 
 
-async def get_task(request: Request[State], user: UserId) -> Response:
-    row = await state_of(request.scope)["pool"].fetch_one(SQL.get_task, user, _task_id(request))
+async def get_task(request: Request[State], user: User) -> Response:
+    row = await state_of(request.scope)["pool"].fetch_one(SQL.get_task, user.id, _task_id(request))
     return _found(row)
 
 
-async def update_task(request: Request[State], user: UserId) -> Response:
+async def update_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, UpdateTask)
     given = sent.model_fields_set
     if not given:
@@ -84,14 +80,14 @@ async def update_task(request: Request[State], user: UserId) -> Response:
     title = sent.title if "title" in given else None
     completed = sent.completed if "completed" in given else None
     row = await state_of(request.scope)["pool"].fetch_one(
-        SQL.update_task, user, _task_id(request), title, completed, "description" in given, sent.description
+        SQL.update_task, user.id, _task_id(request), title, completed, "description" in given, sent.description
     )
     return _found(row)
 
 
-async def delete_task(request: Request[State], user: UserId) -> Response:
+async def delete_task(request: Request[State], user: User) -> Response:
     row = await state_of(request.scope)["pool"].fetch_one(
-        SQL.delete_task, user, _task_id(request), default_on_retry=True
+        SQL.delete_task, user.id, _task_id(request), default_on_retry=True
     )
     if row is None:
         raise not_found("Task not found")

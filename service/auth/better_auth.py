@@ -14,7 +14,7 @@ import uuid
 import jwt
 from jwt.types import Options
 
-from service.auth.tokens import FederatedUser, KeysPending, Tokens, UserId, expiry
+from service.auth.tokens import KeysPending, Tokens, User, expiry
 from service.errors import unauthorized, unavailable
 
 logger = logging.getLogger("service.auth.better_auth")
@@ -45,7 +45,7 @@ class BetterAuthTokens(Tokens):
         self._asked = 0.0
         self._fetching = asyncio.create_task(self._fetch())
 
-    def _decode(self, token: bytes) -> tuple[float, UserId]:
+    def _decode(self, token: bytes) -> tuple[float, User]:
         header = jwt.get_unverified_header(token)
         if "kid" not in header or header.get("alg") not in ALGORITHMS:
             return super()._decode(token)
@@ -53,7 +53,7 @@ class BetterAuthTokens(Tokens):
         claims = jwt.decode(token, key, options=CHECKS, audience=self._issuer, issuer=self._issuer)
         if not claims["sub"]:
             raise ValueError("sub")
-        user = FederatedUser(bytes=uuid.uuid5(self._namespace, claims["sub"]).bytes)
+        user = User(str(uuid.uuid5(self._namespace, claims["sub"])), federated=True)
         return min(expiry(claims), time.time() + REFRESH_SECONDS), user
 
     def _key(self, kid: str) -> jwt.PyJWK:

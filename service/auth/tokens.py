@@ -4,8 +4,7 @@ import asyncio
 import math
 import re
 import time
-import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 from jwt.types import Options
@@ -21,11 +20,12 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | 
 CHECKS: Options = {"require": ["exp"], "verify_iat": False, "verify_aud": False, "enforce_minimum_key_length": True}
 
 
-class FederatedUser(uuid.UUID):
-    """A user whom Better Auth vouches for: the first task makes the row in `users`."""
+class User(NamedTuple):
+    """The user that a request acts for."""
 
-
-UserId = str | FederatedUser
+    id: str
+    federated: bool = False
+    """Better Auth vouches for the user: there is no row in `users` before the first task."""
 
 
 class KeysPending(Exception):
@@ -42,7 +42,7 @@ class Tokens:
     def __init__(self, secret: str, hours: float) -> None:
         self._secret = secret
         self._seconds = max(1, int(hours * 3600))
-        self._verified: dict[bytes, tuple[float, UserId]] = {}
+        self._verified: dict[bytes, tuple[float, User]] = {}
 
     def issue(self, user_id: str, email: str) -> str:
         now = int(time.time())
@@ -50,8 +50,8 @@ class Tokens:
         claims = {"user_id": user_id, "sub": user_id, "email": email, "iat": now, "exp": now + self._seconds}
         return jwt.encode(claims, self._secret, "HS256")
 
-    def user(self, authorization: bytes) -> UserId:
-        """The user's id of an `Authorization` header's value; raises ApiError 401 for all but a good token."""
+    def user(self, authorization: bytes) -> User:
+        """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token."""
         known = self._verified.get(authorization)
         if known is not None and time.time() < known[0]:
             return known[1]
@@ -61,7 +61,7 @@ class Tokens:
         self._verified[authorization] = (expires, user)
         return user
 
-    def _verify(self, authorization: bytes) -> tuple[float, UserId]:
+    def _verify(self, authorization: bytes) -> tuple[float, User]:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             raise unauthorized()
@@ -70,10 +70,10 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise unauthorized() from None
 
-    def _decode(self, token: bytes) -> tuple[float, UserId]:
+    def _decode(self, token: bytes) -> tuple[float, User]:
         # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
         claims = jwt.decode(token, self._secret, ["HS256"], CHECKS)
-        return expiry(claims), _user(claims)
+        return expiry(claims), User(_user_id(claims))
 
 
 def expiry(claims: dict[str, Any]) -> float:
@@ -87,7 +87,7 @@ def expiry(claims: dict[str, Any]) -> float:
     return float(claims["exp"])
 
 
-def _user(claims: dict[str, Any]) -> str:
+def _user_id(claims: dict[str, Any]) -> str:
     user = claims["user_id"] if "user_id" in claims else claims.get("sub")
     if not (isinstance(user, str) and UUID.fullmatch(user)):
         raise ValueError("user_id")

@@ -20,7 +20,6 @@ class Sql(NamedTuple):
     """Every statement of the service."""
 
     create_user: Query
-    create_federated_user: Query
     find_user: Query
     count_attempt: Query
     take_back_attempt: Query
@@ -28,6 +27,7 @@ class Sql(NamedTuple):
     list_tasks: Query
     get_task: Query
     create_task: Query
+    create_task_and_user: Query
     update_task: Query
     delete_task: Query
     limit_lock_waits: Query

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.auth.tokens import KeysPending, UserId
+from service.auth.tokens import KeysPending, User
 from service.errors import ApiError
 from service.state import State, state_of
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
-Handler = Callable[[Request[State], UserId], Awaitable[Response]]
+Handler = Callable[[Request[State], User], Awaitable[Response]]
 Either = TypeVar("Either", PublicHandler, Handler)
 
 
@@ -43,7 +43,7 @@ class Private:
         except KeysPending as pending:
             await asyncio.wait([pending.fetch])
             user = tokens.user(authorization)
-        scope["user"] = user  # for the request log
+        scope["user"] = user.id  # for the request log
         response = await handler(Request(scope, receive, send), user)
         await response(scope, receive, send)
 

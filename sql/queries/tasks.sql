@@ -35,6 +35,23 @@ select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from written;
 
+-- name: create_task_and_user
+-- A new task for an owner who logs in elsewhere: the first one makes the owner's row too, without an e-mail, so that nobody
+-- logs in to it here. The foreign key is checked when the whole statement is done.
+with account as (
+    insert into users (id)
+    values ($1)
+    on conflict (id) do nothing
+), written as (
+    insert into tasks (user_id, id, title, description)
+    values ($1, $2, $3, $4)
+    on conflict (user_id, id) do update set title = tasks.title
+    returning id, title, description, completed, user_id, created_at, updated_at
+)
+select
+    '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
+from written;
+
 -- name: update_task
 -- The fields that were sent: title ($3) and completed ($4) where not null, description ($6) where $5 says that it was sent.
 -- The time moves forward even if the clock does not; at time zone keeps the addition immutable, which shards insist on.

@@ -8,14 +8,6 @@ values ($1, $2, $3)
 on conflict (id) do nothing
 returning id;
 
--- name: create_federated_user
--- The row of somebody who logs in elsewhere, made with the first task: no e-mail, so nobody logs in to it here. Two first
--- tasks at once both find it made.
-insert into users (id)
-values ($1)
-on conflict (id) do nothing
-returning id;
-
 -- name: find_user
 -- The account of an e-mail, for the log-in.
 select id, email, password_hash

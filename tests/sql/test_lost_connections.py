@@ -52,7 +52,7 @@ CASES = {
     "ping": Case(lambda api, user, task: api.get("/health"), 200),
 }
 # For the start, for a log-in that waited in vain, and for Better Auth's users, whose own tests cut its connection.
-OTHERS = {"applied_migrations", "take_back_attempt", "create_federated_user"}
+OTHERS = {"applied_migrations", "take_back_attempt", "create_task_and_user"}
 each_statement = pytest.mark.parametrize("name", CASES)
 
 

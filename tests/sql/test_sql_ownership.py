@@ -11,7 +11,7 @@ from tests.support.ownership import faults
 from tests.support.sql_tree import FUNCTIONS
 
 TABLES: dict[str, set[str]] = {
-    "tasks.sql": {"tasks"},
+    "tasks.sql": {"tasks", "users"},
     "users.sql": {"users"},
     "logins.sql": {"login_attempts"},
     "schema.sql": {"_yoyo_migration"},
@@ -54,6 +54,7 @@ JOINS = {
     "update_task": ("where", "from tasks as other where"),
     "delete_task": ("where", "using tasks as other where"),
 }
+CREATES = [name for name in STATEMENTS if name.startswith("create_task")]
 COLUMNS, VALUES = re.findall(r"\(user_id, id, .*\)|values \(.*\)", STATEMENTS["create_task"])
 INSERTS = {
     "swapped": ("values ($1, $2", "values ($2, $1"),
@@ -94,7 +95,7 @@ def test_a_statement_touches_the_tables_of_its_file_and_of_tasks_the_owners_only
 
 
 def test_every_statement_on_tasks_has_broken_variants() -> None:
-    assert {*WITH_PREDICATE, "create_task"} == set(STATEMENTS)
+    assert {*WITH_PREDICATE, *CREATES} == set(STATEMENTS)
 
 
 @pytest.mark.parametrize("predicate", PREDICATES.values(), ids=list(PREDICATES))
@@ -140,8 +141,23 @@ def test_a_cte_is_no_way_round(name: str, cte: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), INSERTS.values(), ids=list(INSERTS))
-def test_a_broken_insert_is_refused(old: str, new: str) -> None:
-    assert check(replaced("create_task", old, new))
+@pytest.mark.parametrize("name", CREATES)
+def test_a_broken_insert_is_refused(name: str, old: str, new: str) -> None:
+    assert check(replaced(name, old, new))
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["values ($2)", "values (gen_random_uuid())", "select id from users", "select $1 from users", "values ($1), ($2)"],
+)
+def test_another_users_row_is_refused(other: str) -> None:
+    assert check(replaced("create_task_and_user", "values ($1)", other))
+
+
+@pytest.mark.parametrize("read", ["from written, users", "from written join users on users.id = user_id"])
+def test_users_are_limited_to_the_owner_too(read: str) -> None:
+    broken = replaced("create_task_and_user", "from written", read)
+    assert "users is not limited to the owner" in check(broken)
 
 
 @pytest.mark.parametrize("change", ["user_id = $3", "id = $3", "title = $1::text", "(title, user_id) = ($3, $1)"])

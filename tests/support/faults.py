@@ -50,10 +50,10 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
-        Edit(TASKS, "async def create_task", "(user, _new", "(sent.user_id or user, _new"),
+        Edit(TASKS, "async def create_task", "SQL.create_task, user.id", "SQL.create_task, sent.user_id or user.id"),
     ),
     "list takes user_id from the query": (
-        Edit(TASKS, "async def list_tasks", "tasks, user)", 'tasks, request.query_params.get("user_id", user))'),
+        Edit(TASKS, "async def list_tasks", "tasks, user.id)", 'tasks, request.query_params.get("user_id", user.id))'),
     ),
     "token cache without the signature": (
         Edit(AUTH, "def user", ".get(authorization)", '.get(authorization.rpartition(b".")[0])'),

@@ -1,4 +1,5 @@
-"""Proves, with PostgreSQL's own parser, that a statement reads and writes no task but the owner's, who is $1.
+"""Proves, with PostgreSQL's own parser, that a statement reads and writes no task but the owner's, who is $1; where it
+touches `users` as well, no other user's row.
 
 It fails closed: a kind of node, or an attribute of one, that KNOWN does not list is a fault. Each query level (a
 statement, a sub-select, a CTE) must limit its own references to `tasks`.
@@ -13,6 +14,8 @@ from pglast.enums import OnConflictAction
 from tests.support.sql_tree import FUNCTIONS, KNOWN, alias, conjuncts, inserted, is_owner, strings, tables
 
 FIXED = {"user_id", "id"}
+OWNER = {"tasks": "user_id", "users": "id"}
+"""The column of each table that holds the owner."""
 STATEMENTS = (ast.SelectStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt)
 
 
@@ -31,6 +34,7 @@ class _Check:
         self.faults: list[str] = []
         self._permitted = permitted
         self._functions = functions
+        self._owner = OWNER if "tasks" in permitted else {}
         # Nodes that a rule below has accounted for; the walk meets every node, and faults those that none has.
         self._accounted: set[int] = set()
 
@@ -56,7 +60,7 @@ class _Check:
             self.faults.append(f"the function {'.'.join(strings(node.funcname))} is not known")
         if isinstance(node, ast.RangeVar) and id(node) not in self._accounted:
             self.faults.append(f"{node.relname} stands where no table is expected")
-        if "tasks" in self._permitted and is_owner(node) and id(node) not in self._accounted:
+        if self._owner and is_owner(node) and id(node) not in self._accounted:
             self.faults.append("$1 is used for something else than the owner")
 
     def _statement(self, statement: Any, ctes: frozenset[str]) -> frozenset[str]:
@@ -88,7 +92,7 @@ class _Check:
                 continue
             self._may_touch(table)
             owned = [self._owns(conjunct, table, alone) for conjunct in limits]
-            if table.relname == "tasks" and not any(owned):
+            if table.relname in self._owner and not any(owned):
                 self.faults.append(f"{alias(table)} is not limited to the owner")
 
     def _may_touch(self, table: Any) -> None:
@@ -97,13 +101,14 @@ class _Check:
 
     def _owns(self, node: Any, table: Any, alone: bool) -> bool:
         """Whether `node` is `<table>.user_id = $1`; without the table's name only where it is the level's one table."""
-        if table.relname != "tasks" or not isinstance(node, ast.A_Expr) or node.kind or strings(node.name) != ["="]:
+        owner_column = self._owner.get(table.relname)
+        if owner_column is None or not isinstance(node, ast.A_Expr) or node.kind or strings(node.name) != ["="]:
             return False
         column, owner = node.lexpr, node.rexpr
         if not (isinstance(column, ast.ColumnRef) and is_owner(owner)):
             return False
         fields = strings(column.fields)
-        if fields != [alias(table), "user_id"] and not (alone and fields == ["user_id"]):
+        if fields != [alias(table), owner_column] and not (alone and fields == [owner_column]):
             return False
         self._accounted.add(id(owner))
         return True
@@ -116,15 +121,16 @@ class _Check:
         self._may_touch(statement.relation)
         conflict = statement.onConflictClause
         self._set(conflict.targetList if conflict else None)
-        if statement.relation.relname != "tasks":
+        owner_column = self._owner.get(statement.relation.relname)
+        if owner_column is None:
             return
-        values = list(inserted(statement, "user_id"))
+        values = list(inserted(statement, owner_column))
         self._accounted |= {id(value) for value in values if is_owner(value)}
         if not values or not all(is_owner(value) for value in values):
-            self.faults.append("$1 is not what is inserted as user_id")
+            self.faults.append(f"$1 is not what is inserted as {owner_column}")
         if conflict and conflict.action == OnConflictAction.ONCONFLICT_UPDATE:
-            # The row in the way has the same user_id, $1, where user_id is part of the key that it is in the way of.
+            # The row in the way has the same owner, $1, where that is part of the key that it is in the way of.
             key = [element.name for element in conflict.infer.indexElems or ()] if conflict.infer else []
             owned = [self._owns(conjunct, statement.relation, False) for conjunct in conjuncts(conflict.whereClause)]
-            if "user_id" not in key and not any(owned):
+            if owner_column not in key and not any(owned):
                 self.faults.append("ON CONFLICT DO UPDATE is not limited to the owner")

@@ -17,7 +17,6 @@ class Use(NamedTuple):
 # In this order each finds what the ones before it wrote.
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
-    "create_federated_user": Use(["uuid"], [OTHER], {"id": "uuid"}),
     "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
     "count_attempt": Use(
         ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}
@@ -25,6 +24,7 @@ USES = {
     "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int8"}),
     "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int8"}),
     "create_task": Use(["uuid", "uuid", "text", "text"], [USER, TASK, "Title", None], {"body": "text"}),
+    "create_task_and_user": Use(["uuid", "uuid", "text", "text"], [OTHER, TASK, "Title", None], {"body": "text"}),
     "list_tasks": Use(["uuid"], [USER], {"body": "text"}),
     "get_task": Use(["uuid", "uuid"], [USER, TASK], {"body": "text"}),
     "update_task": Use(
