@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,12 +17,31 @@ from embedded.postgres import Embedded
 from service.postgres.migrations import migrate
 from service.postgres.pool import Pool
 from service.postgres.queries import Query
+from tests.support import guard
 from tests.support.api import BROWSER, Api, serve, settings
 from tests.support.better_auth_process import install
+from tests.support.commands import is_setting
 from tests.support.databases import Template, database, role
 from tests.support.pgbouncer import pooler
 from tests.support.service_process import ServiceProcess, start_service
 from tests.support.service_role import grant
+
+NO_PROXY = "localhost,127.0.0.1,::1"
+GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings of whoever runs the tests change no test. Whatever the tests start ends with them."""
+    os.environ.update({"NO_PROXY": NO_PROXY, "no_proxy": NO_PROXY})
+    for name in filter(is_setting, list(os.environ)):
+        del os.environ[name]
+    if not hasattr(config, "workerinput"):  # else this is a worker of xdist
+        config.stash[GUARD] = guard.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if process := config.stash.get(GUARD, None):
+        guard.stop(process)
 
 
 @pytest.fixture(scope="session")

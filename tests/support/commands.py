@@ -10,11 +10,15 @@ from service.config import Settings
 PROJECT = Path(__file__).parents[2]
 
 
+def is_setting(name: str) -> bool:
+    """Whether the service or libpq would read this variable."""
+    return name.lower() in Settings.model_fields or name.startswith("PG")
+
+
 def environment(**values: str) -> dict[str, str]:
-    """The tests' own environment without any setting of the service or of libpq, and `values`."""
-    settings = {name.upper() for name in Settings.model_fields}
-    rest = {name: value for name, value in os.environ.items() if name not in settings and not name.startswith("PG")}
-    return {**rest, "PYTHONPATH": str(PROJECT), **values}
+    """The tests' own environment without any setting of the service or of libpq, and `values`; PORT is a free one."""
+    rest = {name: value for name, value in os.environ.items() if not is_setting(name)}
+    return {**rest, "PYTHONPATH": str(PROJECT), "PORT": "0", **values}
 
 
 def start(folder: Path, *arguments: str, **values: str) -> subprocess.Popen[str]:

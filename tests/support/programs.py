@@ -8,11 +8,15 @@ from typing import NoReturn
 import pytest
 
 
-def program(name: str) -> str:
-    """The path of a program, also of Debian's PostgreSQL and of what stands in /usr/sbin."""
+def find(name: str) -> str | None:
+    """The path of a program, also of Debian's PostgreSQL and of those in /usr/sbin; None where it is missing."""
     debian = sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian, "/usr/sbin"]))
-    return found or missing(f"the program {name} is not installed")
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian, "/usr/sbin"]))
+
+
+def program(name: str) -> str:
+    """The path of a program that the test cannot do without."""
+    return find(name) or missing(f"the program {name} is not installed")
 
 
 def missing(reason: str) -> NoReturn:

@@ -1,0 +1,88 @@
+"""The runs of these tests: what is set where they start changes nothing, and interrupted ones leave nothing behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from service.config import Settings
+from tests.support import everything
+from tests.support.commands import PROJECT
+from tests.support.guard import processes_of, runs
+from tests.support.programs import find
+
+# Good values, so that the service would obey them, and bad ones, which would stop it.
+SETTINGS = {
+    **dict.fromkeys((name.upper() for name in Settings.model_fields), "nonsense"),
+    "LOG_LEVEL": "warning",
+    "LOGIN_FAILURE_LIMIT": "1",
+    "METRICS_PORT": "8000",
+    "PORT": "8000",
+    "WORKERS": "3",
+}
+LIBPQ = ("HOST", "HOSTADDR", "PORT", "DATABASE", "USER", "PASSWORD", "PASSFILE", "SERVICE", "OPTIONS", "SSLMODE", "TZ")
+PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:9")
+SENSITIVE = (
+    "tests/process/test_settings_at_start.py::test_a_database_of_ones_own_needs_the_secret",
+    "tests/process/test_log.py::test_each_request_is_one_line_without_what_the_client_sent",
+    "tests/api/test_tasks.py::test_every_call_answers_the_same_form",
+)
+
+
+def test_settings_libpqs_variables_proxies_and_a_listener_on_port_8000_change_nothing(
+    server: str, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(PROJECT, clone, ignore=shutil.ignore_patterns(".*", "node_modules"))
+    (clone / ".env").write_text("".join(f"{name}={value}\n" for name, value in SETTINGS.items()))
+    values = {**SETTINGS, **{f"PG{name}": "nonsense" for name in LIBPQ}, **PROXIES, "TEST_DATABASE_URL": server}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SENSITIVE]
+    with listener():
+        done = subprocess.run(command, cwd=clone, env=os.environ | values, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def listener() -> socket.socket | nullcontext[None]:
+    """On the port of `make run`, unless that runs already."""
+    try:
+        return socket.create_server(("127.0.0.1", 8000))
+    except OSError:
+        return nullcontext()
+
+
+def test_a_killed_run_leaves_no_process_and_no_file() -> None:
+    interrupt(signal.SIGKILL, workers=2)
+
+
+def interrupt(*signals: signal.Signals, workers: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="todo-") as name:
+        folder, ready, log = (Path(name) / each for each in ("t", "ready", "log"))
+        folder.mkdir()
+        command = [sys.executable, "-m", "pytest", "-q", f"--numprocesses={workers}", everything.__file__]
+        values = {"TMPDIR": str(folder), "READY": str(ready), "TEST_DATABASE_URL": "", "TEST_THROUGH": ""}
+        with log.open("w") as output:
+            run = subprocess.Popen(command, cwd=PROJECT, env=os.environ | values, stdout=output, stderr=output)
+        wait_until(lambda: ready.exists() or run.poll() is not None)
+        assert run.poll() is None, log.read_text()
+        started = processes_of(folder)
+        programs = {each for each in ("nginx", "pgbouncer", "chromium") if find(each)}
+        assert {"postgres", *programs} <= {process.name() for process in started}
+        for number in signals:
+            run.send_signal(number)
+            time.sleep(0.1)
+        run.wait(60)
+        wait_until(lambda: not any(map(runs, started)))
+        wait_until(lambda: not list(folder.iterdir()))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Without a limit: each test has one."""
+    while not condition():
+        time.sleep(0.05)

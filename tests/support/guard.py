@@ -1,0 +1,76 @@
+"""A process that ends what a test run leaves behind, however the run ends: done, interrupted, or killed.
+
+The whole run uses one temporary folder. The guard's stdin is a pipe that only the run holds open, so it closes when the
+run is gone. Then the guard ends every process that works in that folder, names it in its command, or has it as TMPDIR,
+with all their children, and removes the folder.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+POLITE_SECONDS = 5
+SECONDS = 30
+
+
+def start() -> subprocess.Popen[bytes]:
+    """Starts the guard, and makes its folder the temporary one of this process and its children."""
+    folder = tempfile.mkdtemp(prefix="todo-")
+    os.chmod(folder, 0o1777)  # as /tmp: some tests start programs as other users
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    command = [sys.executable, __file__, folder]
+    return subprocess.Popen(command, cwd="/", env={}, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def stop(guard: subprocess.Popen[bytes]) -> None:
+    """Has it end what is left, and waits for that."""
+    assert guard.stdin
+    guard.stdin.close()
+    guard.wait()
+
+
+def processes_of(folder: Path) -> set[psutil.Process]:
+    """Those that a run with this temporary folder started, as far as they can be told from others."""
+    found = set()
+    for process in psutil.process_iter(["cwd", "cmdline", "environ"]):
+        words = [process.info["cwd"], (process.info["environ"] or {}).get("TMPDIR"), *(process.info["cmdline"] or ())]
+        if any(str(folder) in word for word in words if word):
+            with contextlib.suppress(psutil.Error):
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def end_processes(folder: Path, spared: set[int]) -> None:
+    """SIGTERM first, so that PostgreSQL gives its shared memory back; SIGKILL for what does not obey."""
+    began, known = time.monotonic(), set[psutil.Process]()
+    while time.monotonic() < began + SECONDS:
+        new = processes_of(folder) - known
+        known |= new
+        left = {process for process in known if process.pid not in spared and runs(process)}
+        if not left:
+            return
+        for process in left if time.monotonic() > began + POLITE_SECONDS else left & new:
+            with contextlib.suppress(psutil.Error):
+                process.kill() if time.monotonic() > began + POLITE_SECONDS else process.terminate()
+        time.sleep(0.1)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Not gone, and not a zombie that its parent has yet to ask for."""
+    with contextlib.suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+if __name__ == "__main__":
+    run = os.getppid()
+    sys.stdin.read()
+    end_processes(Path(sys.argv[1]), {os.getpid(), run})
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
