@@ -16,8 +16,8 @@ grant usage on schema public to todo_service;
 
 -- The role makes and reads accounts. It cannot change an e-mail or a password hash, and it cannot delete an account.
 grant select, insert on users to todo_service;
--- Until 1.0.0 this file granted update (email).
-revoke update on users from todo_service;
+-- Until 1.0.0 this file granted update (email); a table that Citus makes anew gets the default privileges below.
+revoke update, delete on users from todo_service;
 
 -- Whole tables rather than columns: a migration that adds a column needs no grant before the new code may use it.
 grant select, insert, update, delete on tasks to todo_service;

@@ -22,6 +22,7 @@ from tests.support.api import BROWSER, Api, serve, settings
 from tests.support.better_auth_process import install
 from tests.support.commands import is_setting
 from tests.support.databases import Template, database, role
+from tests.support.distributed import distributed
 from tests.support.pgbouncer import pooler
 from tests.support.service_process import ServiceProcess, start_service
 from tests.support.service_role import grant
@@ -71,6 +72,9 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[Template]:
     """A migrated database with the service's role; nobody may be connected to it while it is copied."""
+    if os.environ.get("TEST_THROUGH") == "citus":
+        yield distributed()
+        return
     with role(server) as (name, password), database(server) as migrated, pooler(server, name, password) as address:
         template = Template(server, migrated, name, password, address)
         migrate(template.owner_url(migrated))

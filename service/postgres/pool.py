@@ -7,6 +7,7 @@ session state behind (a test holds that), so a connection is handed on as it is.
 import asyncio
 import logging
 import math
+import re
 from collections import deque
 from typing import Any
 
@@ -39,6 +40,10 @@ RESEND = (
     asyncpg.InvalidCachedStatementError,
     OSError,
 )
+# What Citus reports, as an internal error (XX000), where one of its nodes has lost a connection to another.
+BETWEEN_NODES = re.compile(
+    "connection marked as essential|could not commit transaction|failed to prepare transaction|connection failures"
+)
 # A server that starts, stops or breaks off is worth waiting for, unlike one that refuses.
 NOT_YET = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, ConnectionError)
 
@@ -48,9 +53,8 @@ def deadline_after(seconds: float = REQUEST_SECONDS) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def _is_loss_between_nodes(error: BaseException) -> bool:
-    """Whether Citus lost a connection between two of its nodes; it reports that as an internal error (XX000)."""
-    return isinstance(error, asyncpg.InternalServerError) and "connection marked as essential" in error.args[0]
+def _is_broken_between_nodes(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.InternalServerError) and bool(BETWEEN_NODES.search(error.args[0]))
 
 
 class ConnectionLost(Exception):
@@ -142,7 +146,7 @@ class Pool:
             held.connection.terminate()
             if (
                 isinstance(error, RESEND)
-                or _is_loss_between_nodes(error)
+                or _is_broken_between_nodes(error)
                 or (closed and isinstance(error, asyncpg.InterfaceError))
             ):
                 raise ConnectionLost from error

@@ -173,14 +173,22 @@ async def test_lost_twice_is_503_and_done_at_most_once(
 
 
 # What the server says of a statement that did not happen: out of disk, a deadlock, a failover, an administrator.
-# XX000 is what Citus reports when one of its nodes lost its connection to another.
-@pytest.mark.parametrize("state", ["53100", "53200", "40001", "40P01", "25006", "57014", "57P01", "XX000"])
+# XX000 is what Citus reports where one of its nodes has lost a connection to another.
+BETWEEN_NODES = [
+    "failure on connection marked as essential: 10.0.0.11:5432",
+    "could not commit transaction for shard 102008 on at least one active node",
+    "failed to prepare transaction 'citus_0_1_2_3' on host 10.0.0.11:5432",
+    "execution cannot recover from multiple connection failures. Last node failed 10.0.0.11:5432",
+]
+NOT_DONE = [(state, "") for state in ("53100", "53200", "40001", "40P01", "25006", "57014", "57P01")]
+
+
+@pytest.mark.parametrize(("state", "message"), NOT_DONE + [("XX000", message) for message in BETWEEN_NODES])
 async def test_what_did_not_happen_is_sent_again_and_then_503(
-    api: Api, line: Wire, owner: psycopg.Connection, state: str
+    api: Api, line: Wire, owner: psycopg.Connection, state: str, message: str
 ) -> None:
     user = api.user()
-    message = "failure on connection marked as essential: 10.0.0.11:5432"
-    owner.execute(FAIL_ONCE.format(state=state, message=message).encode())
+    owner.execute(FAIL_ONCE.format(state=state, message=message.replace("'", "''")).encode())
     assert (await api.create_task(user)).status_code == 201
     owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
     assert_error(await api.create_task(user), 503, "Service temporarily unavailable")

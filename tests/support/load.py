@@ -27,6 +27,8 @@ class Answer(NamedTuple):
     path: str
     status: int
     """0: none came."""
+    token: str
+    """The user's."""
 
 
 @dataclass
@@ -113,7 +115,9 @@ class Load:
             status = response.status_code
         except httpx.TransportError as error:
             self.faults.append(f"{method} {path}: {error!r}")
-        self.answers.append(Answer(began, time.monotonic() - began, method, path, status))
+        self.answers.append(
+            Answer(began, time.monotonic() - began, method, path, status, client.headers["authorization"].split()[1])
+        )
         if response is None or status == expected:
             return response
         try:

@@ -1,0 +1,154 @@
+"""What breaks or moves on a Citus cluster under load, and what its users see of it."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.api import BROWSER, Api
+from tests.support.citus import COORDINATOR, NODES, WORKERS, Cluster, cluster
+from tests.support.load import Load, load
+from tests.support.service_process import ServiceProcess, start_service
+
+pytestmark = pytest.mark.anyio
+
+DONE = {200, 201, 204}
+NODE_OF = """
+    select nodename from citus_shards
+    where shardid = get_shard_id_for_distribution_column('tasks', %s::uuid)
+"""
+
+
+@pytest.fixture(scope="module")
+def citus() -> Iterator[Cluster]:
+    with cluster() as started:
+        started.shard()
+        yield started
+
+
+def check(running: Load, citus: Cluster, service: ServiceProcess, what: str) -> set[int]:
+    """Compares the database with the answers; returns the statuses."""
+    unforeseen = re.findall(r"^asyncpg.*Error: .*", service.log.read_text().rpartition("unforeseen")[2], re.MULTILINE)
+    with citus.connect() as owner:
+        running.compare(owner)
+    statuses = set(running.report(what))
+    assert not running.faults, unforeseen
+    return statuses
+
+
+@pytest.mark.parametrize("node", NODES)
+async def test_connections_that_are_ended_on_a_node(citus: Cluster, node: str) -> None:
+    ended = 0
+    with (
+        start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service,
+        citus.connect() as owner,
+        citus.connect("postgres", node) as superuser,
+    ):
+        async with load(service.url, owner) as running:
+            for _ in range(10):
+                await asyncio.sleep(1)
+                ended += len(superuser.execute(END_SERVICE).fetchall())
+        assert ended > 20
+        assert check(running, citus, service, f"{ended} connections ended on {node}") <= DONE
+
+
+END_SERVICE = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'todo_service'"
+
+
+async def test_a_worker_that_is_stopped_for_five_seconds(citus: Cluster) -> None:
+    """Only its users get 503, and those who sign up, because users is on every node."""
+    with start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service, citus.connect() as owner:
+        async with load(service.url, owner) as running:
+            await asyncio.sleep(3)
+            await asyncio.to_thread(citus.stop, WORKERS[0])
+            await asyncio.sleep(2.5)
+            async with httpx.AsyncClient(base_url=service.url) as client:
+                assert (await Api(client).sign_up("ada@example.com")).status_code == 503
+            await asyncio.sleep(2.5)
+            citus.launch(WORKERS[0])
+            await asyncio.to_thread(citus.wait_for, WORKERS[0])
+            await asyncio.sleep(5)
+        nodes = {user.token: node_of(owner, user.id) for user in running.users}
+        assert check(running, citus, service, "a worker away for 5 s") <= DONE | {503}
+    refused = [answer for answer in running.answers if answer.status == 503]
+    assert {nodes[answer.token] for answer in refused if "auth" not in answer.path} == {WORKERS[0]}
+    last = max(answer.began for answer in running.answers)
+    assert not [answer for answer in refused if answer.began > last - 2]
+
+
+async def test_a_coordinator_that_is_stopped(citus: Cluster) -> None:
+    """People with a token go on through a worker node."""
+    with start_service(citus.url(node=WORKERS[1])) as service, citus.connect() as owner:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+            users = [Api(client, owner).user() for _ in range(20)]
+            assert {node_of(owner, user.id) for user in users} == set(WORKERS)
+            citus.stop(COORDINATOR)
+            api = Api(client)
+            try:
+                tasks = [await api.task(user) for user in users]
+                for user, task in zip(users, tasks, strict=True):
+                    assert (await api.list_tasks(user)).json() == {"tasks": [task]}
+                    assert (await api.delete_task(user, task["id"])).status_code == 204
+                assert (await api.log_in("a@example.com")).status_code == 503
+                assert (await api.sign_up("a@example.com")).status_code == 503
+            finally:
+                citus.start(COORDINATOR)
+            assert (await api.sign_up("a@example.com")).status_code == 201
+
+
+def node_of(owner: psycopg.Connection, user_id: str) -> str:
+    row = owner.execute(NODE_OF, (user_id,)).fetchone()
+    assert row
+    return str(row[0])
+
+
+async def test_shards_that_are_moved(citus: Cluster) -> None:
+    with start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service, citus.connect() as owner:
+        async with load(service.url, owner) as running:
+            for user in running.users[:3]:
+                await asyncio.to_thread(move, citus, user.id)
+        assert check(running, citus, service, "3 shards moved") <= DONE
+
+
+def move(citus: Cluster, user_id: str) -> None:
+    """Moves the user's shard to the other worker."""
+    with citus.connect("postgres") as superuser:
+        superuser.execute(MOVE, {"user": user_id, "there": list(WORKERS)})
+
+
+MOVE = """
+    select citus_move_shard_placement(shardid, nodename, nodeport, other, nodeport)
+    from citus_shards, unnest(%(there)s::text[]) as other
+    where shardid = get_shard_id_for_distribution_column('tasks', %(user)s::uuid) and other <> nodename
+"""
+
+
+async def test_a_deployment_that_is_distributed_while_it_works() -> None:
+    with (
+        cluster() as single,
+        start_service(single.url(), LOGIN_FAILURE_LIMIT="0") as service,
+        single.connect("postgres") as superuser,
+    ):
+        superuser.execute("insert into users (id) select gen_random_uuid() from generate_series(1, 1000)")
+        superuser.execute(
+            "insert into tasks (user_id, id, title)"
+            " select users.id, gen_random_uuid(), 'old' from users, generate_series(1, 100)"
+        )
+        async with load(service.url, superuser) as running:
+            await asyncio.sleep(3)
+            *steps, last = single.steps()
+            for step in steps:
+                await asyncio.to_thread(single.run, step)
+            began = time.monotonic()
+            await asyncio.to_thread(single.run, last)
+            took = time.monotonic() - began
+            await asyncio.sleep(3)
+        old = superuser.execute("select count(*) from tasks where title = 'old'").fetchone()
+        assert check(running, single, service, "distributed at work") <= DONE | {503}
+    assert old == (100_000,)
+    refused = [answer for answer in running.answers if answer.status == 503]
+    print(f"  sql/citus.sql took {took:.1f} s, {len(refused)} requests were answered 503")
