@@ -24,7 +24,7 @@ class Embedded:
 
     def __init__(self, data_dir: Path, say: Callable[[str], None]) -> None:
         self.data_dir = data_dir
-        self.data = data_dir.resolve() / "postgres" / "data"
+        self.data = Path(os.path.realpath(data_dir)) / "postgres" / "data"
         self._say = say
         self.url = self.secret = ""  # of the database and for BETTER_AUTH_SECRET, once started
         self._server: Server | None = None
