@@ -66,10 +66,10 @@ setup: .venv/test.stamp ## install all that the tests need into .venv
 
 # A stamp is written last, so an interrupted installation is done again.
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
-	@sh tools/install.sh $@ "the tools of the tests into .venv: about 80 MB to download, a minute, once" $<
+	@sh tools/install.sh $@ 600 "the tools of the tests into .venv: about 120 MB to download, a minute, once" $<
 
 .venv/run.stamp: requirements.txt requirements-local.txt .venv/bin/python
-	@sh tools/install.sh $@ "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
+	@sh tools/install.sh $@ 300 "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
 		requirements.txt requirements-local.txt
 
 # No recipe: where the virtual environment's Python is gone (or a system upgrade replaced it), the stamp above is out of date.

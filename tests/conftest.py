@@ -24,6 +24,7 @@ from tests.support.commands import is_setting
 from tests.support.databases import Template, database, role
 from tests.support.distributed import distributed
 from tests.support.pgbouncer import pooler
+from tests.support.programs import advice
 from tests.support.service_process import ServiceProcess, start_service
 from tests.support.service_role import grant
 
@@ -43,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if process := config.stash.get(GUARD, None):
         guard.stop(process)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if line := advice(str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

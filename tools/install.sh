@@ -1,9 +1,9 @@
 #!/bin/sh
-# The Makefile's: `install.sh STAMP WHAT FILE…` installs what the requirements FILEs pin into .venv, which is made
-# first where there is none that works, and touches STAMP. What a person can mend is one sentence.
+# The Makefile's: `install.sh STAMP MEGABYTES WHAT FILE…` installs what the requirements FILEs pin into .venv, which
+# is made first where there is none that works, and touches STAMP. What a person can mend is one sentence.
 set -eu
-stamp=$1 what=$2
-shift 2
+stamp=$1 megabytes=$2 what=$3
+shift 3
 for file; do set -- "$@" --requirement "$file" && shift; done
 # Without the network pip installs nothing from its own cache, but from a folder of wheels it does.
 wheels=${XDG_CACHE_HOME:-${HOME:-.venv}/.cache}/todo-service
@@ -36,10 +36,13 @@ find_python() {
     fail "Python 3.11 or newer is needed (tried: $tried): $example."
 }
 
-make_venv() {
+check_disk() {
     free=$(df -Pk . | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9]*% .*/\1/p')
-    [ "${free:-300000}" -ge 300000 ] ||
-        fail "The disk is full: .venv needs 300 MB here, and $((free / 1000)) MB are free."
+    [ "${free:-$((megabytes * 1000))}" -ge $((megabytes * 1000)) ] ||
+        fail "The disk is full: .venv needs $megabytes MB here, and $((free / 1000)) MB are free."
+}
+
+make_venv() {
     # By its own name: where an upgrade changes what python3 is, .venv keeps its Python, or make sees that it is gone.
     python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if ! said=$("$python" -m venv --clear .venv 2>&1); then
@@ -80,6 +83,7 @@ from_wheels() {
 [ ! -e .venv ] || [ -w .venv ] || fail "$PWD/.venv is not writable for you ($(id -un)): remove it, and it is made anew."
 python=''
 [ -e .venv/run.stamp ] && .venv/bin/python -m pip --version >/dev/null 2>&1 || find_python
+check_disk
 echo "Installing $what."
 [ ! "$python" ] || make_venv
 mkdir -p "$wheels" 2>/dev/null && [ -w "$wheels" ] || wheels=.venv/wheels

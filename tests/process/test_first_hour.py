@@ -176,6 +176,13 @@ def test_on_a_full_disk(tmp_path: Path) -> None:
         shutil.copytree(PROJECT / "tools", disk / "tools")
         _, errors = make(disk, "run")
         assert re.fullmatch(r"The disk is full: \.venv needs 300 MB here, and \d MB are free\.\n", errors)
+        # Enough for `make run`, which was installed before, and not for `make test`.
+        subprocess.run([program("mount"), "-o", "remount,size=500m", disk], check=True)
+        (disk / ".venv/bin").mkdir(parents=True)
+        (disk / ".venv/bin/python").symlink_to(sys.executable)
+        (disk / ".venv/run.stamp").touch()
+        _, errors = make(disk, "setup")
+        assert re.fullmatch(r"The disk is full: \.venv needs 600 MB here, and \d{3} MB are free\.\n", errors)
     finally:
         subprocess.run([program("umount"), disk], check=True)
 

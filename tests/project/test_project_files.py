@@ -1,13 +1,19 @@
 """The files around the code: the Makefile's help, a reason for each dependency, no path of a developer's machine."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from tests.support.commands import PROJECT
-from tests.support.programs import missing, program
+import pytest
 
+from tests.support.commands import PROJECT
+from tests.support.programs import LIST, missing, program
+
+ALWAYS_THERE = {"mount", "setpriv", "umount", "unshare", "useradd", "userdel"}  # util-linux and passwd
 NOT_OURS = re.compile(
     r"/work/|/root/|/home/[a-z]|pypi\.org|pythonhosted\.org|npmjs\.(org|com)|debian\.org|ubuntu\.com|yarnpkg\.com|ghcr\.io"
 )
@@ -31,6 +37,52 @@ def test_every_dependency_says_why_it_is_there() -> None:
         for name in re.findall(r"^([A-Za-z0-9-]+)[^=\s]*==", file.read_text("utf-8"), re.MULTILINE)
     ]
     assert sorted(explained) == sorted(needed)
+
+
+def imported(folder: str) -> set[str]:
+    """The modules that the Python files of a folder import, without Python's own and the project's."""
+    names = set()
+    for file in (PROJECT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+    ours = {path.name for path in PROJECT.iterdir()}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - ours
+
+
+@pytest.mark.parametrize(
+    ("folders", "files"),
+    [(["service"], ["requirements", "requirements-jwks"]), (["embedded", "tests", "tools"], ["requirements*"])],
+)
+def test_what_is_imported_is_declared(folders: list[str], files: list[str]) -> None:
+    texts = [path.read_text("utf-8") for name in files for path in PROJECT.glob(f"{name}.in")]
+    declared = {name for text in texts for name in re.findall(r"^([a-z0-9-]+)[^=\s]*==", text, re.MULTILINE)}
+    packages = packages_distributions()
+    for module in set().union(*map(imported, folders)):
+        names = {re.sub("[-_.]+", "-", name).lower() for name in packages.get(module, [module])}
+        assert names & declared, f"{module} is imported and in no requirements*.in"
+
+
+def test_every_program_that_tests_start_can_be_installed() -> None:
+    """Or is on each Debian: `make test` then says what to install, and .ci/run installs it."""
+    known = {line.split()[0] for line in LIST.read_text("utf-8").splitlines()} | ALWAYS_THERE
+    started = set()
+    for file in (PROJECT / "tests").rglob("*.py"):
+        started |= set(re.findall(r'\bprogram\("([^"{]+)"\)', file.read_text("utf-8")))
+    assert started <= known, f"add {started - known} to {LIST.name}"
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    text = (PROJECT / "deploy/todo@.service").read_text("utf-8")
+    python = re.search(r"^ExecStart=(/opt/todo/\S+) -m service$", text, re.MULTILINE)
+    assert python and python[1].endswith("/venv/bin/python"), "as README.md installs it"
+    # The program must exist for systemd-analyze.
+    (tmp_path / "todo@8001.service").write_text(text.replace(python[1], sys.executable))
+    command = [program("systemd-analyze"), "verify", "--man=no", str(tmp_path / "todo@8001.service")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_change_log_knows_the_documents_version() -> None:

@@ -14,6 +14,7 @@ from tests.support.commands import PROJECT
 from tests.support.databases import Template
 from tests.support.outages import TERMINATE
 from tests.support.pgbouncer import pgbouncer
+from tests.support.programs import program
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +34,7 @@ def pooled_url(pooled: Template, database_name: str) -> str:
 
 def test_the_black_box_tests_pass_through_it(server: str) -> None:
     """Everything else passes too, but takes longer: `TEST_THROUGH=pgbouncer make test`."""
+    program("pgbouncer")
     tests = [f"tests/{name}.py" for name in BLACK_BOX]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "TEST_THROUGH": "pgbouncer", "TEST_DATABASE_URL": server}
