@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile as it is and run as an operator would, with as few rights as a container can have."""
+"""The image, built from the Dockerfile as it is, and run with as few rights as a container can have."""
 
 import json
 import shutil
@@ -8,17 +8,21 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from service.postgres.migrations import migrate
 from tests.support.api import ORIGIN, PASSWORD, SECRET
 from tests.support.commands import PROJECT
 from tests.support.container_engine import Engine, engine
-from tests.support.databases import Template, database
+from tests.support.databases import at, database
 from tests.support.programs import program
-from tests.support.tls import free_port
+from tests.support.tls import free_port, postgres
+
+pytestmark = pytest.mark.timeout(1800)  # the first time, the base image is made
 
 RESTRICTED = ("--network=host", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 NO_NAME = "54321:54321"
@@ -53,6 +57,25 @@ def image(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     docker.run("rmi", name)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL that containers reach: by TCP, with a password."""
+    with postgres(tls=False) as made:
+        yield made.url("sslmode=disable", host="127.0.0.1")
+
+
+@pytest.fixture
+def empty_url(server: str) -> Iterator[str]:
+    with database(server) as name:
+        yield at(server, name)
+
+
+@pytest.fixture
+def database_url(empty_url: str) -> str:
+    migrate(empty_url)
+    return empty_url
+
+
 @contextmanager
 def container(docker: Engine, image: str, database_url: str, **values: str) -> Iterator[tuple[str, str]]:
     """The id and the URL of a service that answers, under a user without a name."""
@@ -79,15 +102,12 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("user", ["", NO_NAME])
-def test_it_migrates_under_any_user(docker: Engine, image: str, server: str, template: Template, user: str) -> None:
-    with database(server) as empty:
-        url = template.owner_url(empty)
-        options = [f"--user={user}"] if user else []
-        command = ("run", "--rm", *RESTRICTED, *options, f"--env=DATABASE_URL={url}", image)
-        assert "0001.create-users applied" in docker.check(*command, "python", "-m", "service", "migrate")
-        again = docker.check(*command, "python", "-m", "service", "migrate")
-        assert again == "The database's schema is up to date: nothing to do."
+@pytest.mark.parametrize("user", ["10001:10001", NO_NAME])
+def test_it_migrates_under_any_user(docker: Engine, image: str, empty_url: str, user: str) -> None:
+    command = ("run", "--rm", f"--user={user}", *RESTRICTED, f"--env=DATABASE_URL={empty_url}", image)
+    assert "0001.create-users applied" in docker.check(*command, "python", "-m", "service", "migrate")
+    again = docker.check(*command, "python", "-m", "service", "migrate")
+    assert again == "The database's schema is up to date: nothing to do."
 
 
 def test_an_account_a_task_and_the_figures(docker: Engine, image: str, database_url: str) -> None:
@@ -105,16 +125,14 @@ def test_an_account_a_task_and_the_figures(docker: Engine, image: str, database_
             time.sleep(0.5)
 
 
-def test_a_stop_under_load_loses_nothing(
-    docker: Engine, image: str, database_url: str, owner: psycopg.Connection
-) -> None:
+def test_a_stop_under_load_loses_nothing(docker: Engine, image: str, database_url: str) -> None:
     with container(docker, image, database_url, WORKERS="2") as (name, url):
         signed_up = httpx.post(f"{url}/api/auth/signup", json={"email": "ada@example.com", "password": PASSWORD})
         headers = {"Authorization": f"Bearer {signed_up.json()['token']}"}
 
         def create_until_it_is_gone(_: int) -> list[str]:
             """The ids of the tasks that were answered with 201."""
-            made = []
+            made: list[str] = []
             with httpx.Client(base_url=url, headers=headers) as client:
                 while True:
                     try:
@@ -129,7 +147,8 @@ def test_a_stop_under_load_loses_nothing(
             time.sleep(2)
             docker.check("stop", "--time=20", name)
         acknowledged = {task for made in lists for task in made.result()}
-        there = {str(row[0]) for row in owner.execute("select id from tasks")}
+        with psycopg.connect(database_url) as owner:
+            there = {str(row[0]) for row in owner.execute("select id from tasks")}
         assert len(acknowledged) > 100
         assert acknowledged == there
         assert docker.check("inspect", "--format={{.State.ExitCode}}", name) == "0"
@@ -146,3 +165,16 @@ def test_what_it_contains(docker: Engine, image: str) -> None:
     assert config["User"] == "10001:10001"
     # What `BETTER_AUTH_URL` needs.
     assert run("python", "-c", "import jwt; print('EdDSA' in jwt.algorithms.get_default_algorithms())") == "True"
+
+
+def test_settings_from_files_and_what_a_read_only_root_lacks(docker: Engine, image: str, tmp_path: Path) -> None:
+    """As Docker and Kubernetes mount secrets."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "database_url").write_text("postgresql://todo:todo@127.0.0.1:1/todo\n")
+    (tmp_path / "better_auth_secret").write_text("too short\n")
+    command = ["run", "--rm", f"--user={NO_NAME}", *RESTRICTED, f"--volume={tmp_path}:/run/secrets:ro"]
+    status, said = docker.run(*command, image)
+    assert status == 2 and said.startswith("BETTER_AUTH_SECRET must be at least 32 bytes long")
+    (tmp_path / "better_auth_secret").write_text(SECRET)
+    status, said = docker.run(*command, "--env=PORT=0", "--env=METRICS_PORT=9100", image)
+    assert status == 2 and said.splitlines()[-1].startswith("METRICS_PORT needs a folder for temporary files"), said

@@ -86,7 +86,7 @@ def _own(folder: Path) -> Iterator[Engine]:
             time.sleep(0.2)
         yield engine
     finally:
-        process.terminate()
+        process.kill()  # unshare ignores SIGTERM
         process.wait(timeout=30)
 
 
@@ -114,8 +114,10 @@ def _debian() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="todo-debian-") as name:
             root = Path(name) / "root"
+            # With mounts of its own: what debootstrap mounts must not be there when the folder is removed.
+            alone = [program("unshare"), "--mount", "--pid", "--fork", "--kill-child"]
             make = [program("debootstrap"), "--variant=minbase", packages, DEBIAN, str(root)]
-            subprocess.run(make, check=True, capture_output=True, timeout=900)
+            subprocess.run([*alone, *make], check=True, capture_output=True, timeout=900)
             made = shutil.make_archive(str(Path(name) / "made"), "tar", root)
             shutil.move(made, archive)
     return archive
