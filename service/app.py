@@ -16,8 +16,10 @@ from service.config import Settings, connection
 from service.errors import not_found
 from service.postgres.pool import Pool
 from service.state import State
+from service.task_limit import TaskLimit
 from service.telemetry import log
 from service.telemetry.request_log import RequestRecorder, Sink
+from service.web import idempotency
 from service.web.middleware import Middleware
 from service.web.routing import Private, Public
 
@@ -62,9 +64,11 @@ def create_app(settings: Settings) -> ASGIApp:
         gc.freeze()
         hours, issuer = settings.jwt_expiration_hours, settings.better_auth_url
         yield {
+            "idempotency_secret": idempotency.derive_secret(secret),
             "login_limits": LoginLimits(pool, settings.login_failure_limit),
             "passwords": passwords,
             "pool": pool,
+            "task_limit": TaskLimit(settings.task_limit),
             "tokens": BetterAuthTokens(secret, hours, issuer) if issuer else Tokens(secret, hours),
         }
         recorder.flush()

@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     log_level: Level = "info"
     data_dir: str = ".data"
     login_failure_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    task_limit: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
     trusted_proxies: Networks = ()
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0

@@ -8,12 +8,15 @@ from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
 from service.auth.tokens import Tokens
 from service.postgres.pool import Pool
+from service.task_limit import TaskLimit
 
 
 class State(TypedDict):
+    idempotency_secret: bytes
     login_limits: LoginLimits
     passwords: Passwords
     pool: Pool
+    task_limit: TaskLimit
     tokens: Tokens
 
 

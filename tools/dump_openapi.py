@@ -40,6 +40,8 @@ def _operation(path: str, words: JsonSchema) -> JsonSchema:
         "security": [{"bearerJWT": []}] if words.get("private") else [],
         "responses": {code: _answer(path, code, answers[code]) for code in sorted(answers)},
     }
+    if "headers" in words:
+        described["parameters"] = [WORDS["parameters"][name] for name in words["headers"]]
     if "sent" in words:
         content = {"application/json": {"schema": _ref("schemas", words["sent"])}}
         described["requestBody"] = {"required": True, "content": content}
@@ -47,7 +49,15 @@ def _operation(path: str, words: JsonSchema) -> JsonSchema:
 
 
 def _answer(path: str, code: str, answer: JsonSchema | list[str] | str) -> JsonSchema:
-    carried = {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}
+    carried = {
+        "304": ["ETag"],
+        "401": ["WWW-Authenticate"],
+        "412": ["ETag"],
+        "429": ["Retry-After"],
+        "503": ["Retry-After"],
+    }
+    if answer == "TaskAnswer":
+        carried[code] = ["ETag"]
     headers = {name: _ref("headers", name) for name in ["X-Request-ID", *carried.get(code, [])]}
     described: JsonSchema = {"description": WORDS["statuses"][code], "headers": headers}
     if answer:

@@ -21,17 +21,18 @@ class Sql(NamedTuple):
 
     create_user: Query
     find_user: Query
-    count_log_in: Query
-    count_sign_up: Query
+    count_attempt: Query
     take_back_attempt: Query
     clear_attempts: Query
-    sweep_attempts: Query
     list_tasks: Query
     get_task: Query
     create_task: Query
+    create_task_within_limit: Query
     create_task_and_user: Query
     update_task: Query
+    update_task_if_match: Query
     delete_task: Query
+    delete_task_if_match: Query
     limit_lock_waits: Query
     lock_migrations: Query
     applied_migrations: Query

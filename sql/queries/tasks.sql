@@ -23,33 +23,67 @@ from tasks
 where user_id = $1 and id = $2;
 
 -- name: create_task
--- A new task for the owner. The id ($2) is made by the service: sent a second time after a lost connection, the statement
--- finds its own row and returns it.
+-- A new task for the owner. The id ($2) comes from the service, random or derived from the request's Idempotency-Key. A row
+-- that has it already was made by the first sending of this statement, or by an earlier request with the key: it is
+-- returned as it is now, or null where its fingerprint ($5, null without a key) is of another title or description.
 with written as (
-    insert into tasks (user_id, id, title, description)
-    values ($1, $2, $3, $4)
+    insert into tasks (user_id, id, title, description, fingerprint)
+    values ($1, $2, $3, $4, $5)
     on conflict (user_id, id) do update set title = tasks.title
-    returning id, title, description, completed, user_id, created_at, updated_at
+    returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
 )
 select
-    '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
+    case
+        when fingerprint is not distinct from $5 then
+            '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
+    end as body
 from written;
 
+-- name: create_task_within_limit
+-- The same, if the owner has fewer tasks than the limit ($6) or has this one already; else no row. `held` is how many
+-- tasks the owner had.
+with counted as (
+    select count(id) as held
+    from (select id from tasks where user_id = $1 limit $6) as own
+), written as (
+    insert into tasks (user_id, id, title, description, fingerprint)
+    select $1, $2, $3, $4, $5
+    from counted
+    where held < $6 or exists (select id from tasks where user_id = $1 and id = $2)
+    on conflict (user_id, id) do update set title = tasks.title
+    returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
+)
+select
+    case
+        when fingerprint is not distinct from $5 then
+            '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
+    end as body,
+    held
+from written, counted;
+
 -- name: create_task_and_user
--- A new task for an owner who logs in elsewhere: the first one makes the owner's row too, without an e-mail, so that nobody
--- logs in to it here. The foreign key is checked when the whole statement is done.
+-- The same for an owner who logs in elsewhere; 0 is no limit. The first task makes the owner's row too, without an e-mail,
+-- so that nobody logs in to it here. The foreign key is checked when the whole statement is done.
 with account as (
     insert into users (id)
     values ($1)
     on conflict (id) do nothing
+), counted as (
+    select count(id) as held
+    from (select id from tasks where user_id = $1 limit $6) as own
 ), written as (
-    insert into tasks (user_id, id, title, description)
-    values ($1, $2, $3, $4)
+    insert into tasks (user_id, id, title, description, fingerprint)
+    select $1, $2, $3, $4, $5
+    from counted
+    where held < $6 or $6 = 0 or exists (select id from tasks where user_id = $1 and id = $2)
     on conflict (user_id, id) do update set title = tasks.title
-    returning id, title, description, completed, user_id, created_at, updated_at
+    returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
 )
 select
-    '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
+    case
+        when fingerprint is not distinct from $5 then
+            '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
+    end as body
 from written;
 
 -- name: update_task
@@ -71,8 +105,58 @@ select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from written;
 
+-- name: update_task_if_match
+-- The same, if the task's version is one of $7; else nothing is changed. The row is locked before its version is compared,
+-- so of many at once one succeeds. Sent a second time, the statement recognises its own change by the id $8. `matched`
+-- says whether the change was made; the body is the task as it is now.
+with present as (
+    select id, title, description, completed, user_id, created_at, updated_at, change_id
+    from tasks
+    where user_id = $1 and id = $2
+    for update
+), written as (
+    update tasks
+    set
+        title = coalesce($3, tasks.title),
+        completed = coalesce($4, tasks.completed),
+        description = case when $5 then $6 else tasks.description end,
+        updated_at = greatest(
+            now(), (tasks.updated_at at time zone 'UTC' + interval '1 microsecond') at time zone 'UTC'
+        ),
+        change_id = $8
+    from present
+    where tasks.user_id = $1 and tasks.id = $2 and present.updated_at = any($7)
+    returning
+        tasks.id, tasks.title, tasks.description, tasks.completed, tasks.user_id, tasks.created_at, tasks.updated_at
+)
+select
+    '{"task":' || coalesce(
+        (select task_json(id, title, description, completed, user_id, created_at, updated_at) from written),
+        task_json(id, title, description, completed, user_id, created_at, updated_at)
+    ) || '}' as body,
+    exists (select id from written) or change_id is not distinct from $8 as matched
+from present;
+
 -- name: delete_task
 -- Deletes one task of the owner's; the row says that there was one.
 delete from tasks
 where user_id = $1 and id = $2
 returning id;
+
+-- name: delete_task_if_match
+-- The same, if the task's version is one of $3; else nothing is deleted. `matched` says whether it was; the body is the
+-- task as it was or is.
+with present as (
+    select id, title, description, completed, user_id, created_at, updated_at
+    from tasks
+    where user_id = $1 and id = $2
+    for update
+), deleted as (
+    delete from tasks
+    using present
+    where tasks.user_id = $1 and tasks.id = $2 and present.updated_at = any($3)
+)
+select
+    '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body,
+    updated_at = any($3) as matched
+from present;

@@ -20,7 +20,7 @@ LAYERS = [
     {"tasks", "users", "health", "docs"},
     {"web"},
     {"state"},
-    {"auth"},
+    {"auth", "task_limit"},
     {"telemetry", "config"},
     {"postgres"},
     {"errors"},

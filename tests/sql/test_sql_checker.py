@@ -45,7 +45,7 @@ UNKNOWN = {
     "a function that reads": "select query_to_xml('table tasks', true, true, '') as body",
     "a function's namesake": "select other.now() as now",
     "a function as a table": "select 1 from tasks_of_everybody()",
-    "a row lock": "select id from tasks where user_id = $1 for update",
+    "a row lock that does not wait": "select id from tasks where user_id = $1 for update skip locked",
     "into": "select id into copy from tasks where user_id = $1",
     "merge": "merge into tasks using tasks as o on true when matched then delete",
     "a session's setting": "set role postgres",

@@ -58,17 +58,22 @@ class Api:
     async def list_tasks(self, user: User) -> httpx.Response:
         return await self.request("GET", "/api/tasks", user)
 
-    async def create_task(self, user: User, **fields: Any) -> httpx.Response:
-        return await self.request("POST", "/api/tasks", user, json={"title": "Buy milk", **fields})
+    async def create_task(self, user: User, *, key: str | None = None, **fields: Any) -> httpx.Response:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.request("POST", "/api/tasks", user, headers=headers, json={"title": "Buy milk", **fields})
 
     async def get_task(self, user: User, task_id: str) -> httpx.Response:
         return await self.request("GET", f"/api/tasks/{task_id}", user)
 
-    async def update_task(self, user: User, task_id: str, **fields: Any) -> httpx.Response:
-        return await self.request("PUT", f"/api/tasks/{task_id}", user, json=fields)
+    async def update_task(
+        self, user: User, task_id: str, *, if_match: str | None = None, **fields: Any
+    ) -> httpx.Response:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return await self.request("PUT", f"/api/tasks/{task_id}", user, headers=headers, json=fields)
 
-    async def delete_task(self, user: User, task_id: str) -> httpx.Response:
-        return await self.request("DELETE", f"/api/tasks/{task_id}", user)
+    async def delete_task(self, user: User, task_id: str, *, if_match: str | None = None) -> httpx.Response:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return await self.request("DELETE", f"/api/tasks/{task_id}", user, headers=headers)
 
     async def task(self, user: User, **fields: Any) -> dict[str, Any]:
         """A new task, for tests that are about something else."""

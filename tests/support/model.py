@@ -12,6 +12,7 @@ import psycopg
 
 Task = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+STORED = "select id, title, description, completed, user_id, created_at, updated_at from tasks"
 NO_TASK = "Task not found"
 ANY_SENTENCE = "…"
 """For what the contract refuses without giving the words."""
@@ -150,7 +151,7 @@ def agrees(people: list[Person], owner: psycopg.Connection) -> None:
     alive = [person for person in people if person.alive]
     users = owner.execute("select id::text, email from users").fetchall()
     assert sorted(users) == sorted((person.id, person.email) for person in alive)
-    rows = owner.execute("select * from tasks")
+    rows = owner.execute(STORED)
     names = [column.name for column in rows.description or ()]
     stored = [{name: _wire(value) for name, value in zip(names, row, strict=True)} for row in rows]
     expected = [task for person in alive for task in person.tasks.values()]

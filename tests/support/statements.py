@@ -1,6 +1,7 @@
 """Every statement that the service sends, with what it takes and what it returns."""
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from service.postgres.queries import DIRECTORY, Query, parse
@@ -18,23 +19,32 @@ class Use(NamedTuple):
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
     "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
-    "count_log_in": Use(
-        ["bytea", "bytea", "bytea", "int4", "int4", "float8"],
-        [b"pair", b"address", b"remembered", 10, 200, 900.0],
-        {"wait_seconds": "int4", "counts_for_address": "bool"},
+    "count_attempt": Use(
+        ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}
     ),
-    "count_sign_up": Use(["bytea", "int4", "float8"], [b"sign-up", 200, 900.0], {"wait_seconds": "int4"}),
-    "take_back_attempt": Use(["bytea", "bytea"], [b"pair", b"address"], {"attempts": "int8"}),
-    "clear_attempts": Use(
-        ["bytea", "bytea", "bytea", "float8"], [b"pair", b"address", b"remembered", 86400.0], {"attempts": "int8"}
+    "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int8"}),
+    "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int8"}),
+    "create_task": Use(["uuid", "uuid", "text", "text", "bytea"], [USER, TASK, "Title", None, None], {"body": "text"}),
+    "create_task_within_limit": Use(
+        ["uuid", "uuid", "text", "text", "bytea", "int8"],
+        [USER, uuid.UUID(int=4), "Title", None, b"print", 9],
+        {"body": "text", "held": "int8"},
     ),
-    "sweep_attempts": Use([], [], {}),
-    "create_task": Use(["uuid", "uuid", "text", "text"], [USER, TASK, "Title", None], {"body": "text"}),
-    "create_task_and_user": Use(["uuid", "uuid", "text", "text"], [OTHER, TASK, "Title", None], {"body": "text"}),
+    "create_task_and_user": Use(
+        ["uuid", "uuid", "text", "text", "bytea", "int8"], [OTHER, TASK, "Title", None, None, 9], {"body": "text"}
+    ),
     "list_tasks": Use(["uuid"], [USER], {"body": "text"}),
     "get_task": Use(["uuid", "uuid"], [USER, TASK], {"body": "text"}),
     "update_task": Use(
         ["uuid", "uuid", "text", "bool", "bool", "text"], [USER, TASK, "Other", True, True, "Words"], {"body": "text"}
+    ),
+    "update_task_if_match": Use(
+        ["uuid", "uuid", "text", "bool", "bool", "text", "timestamptz[]", "uuid"],
+        [USER, TASK, "Other", True, True, "Words", [datetime.now(UTC)], uuid.UUID(int=5)],
+        {"body": "text", "matched": "bool"},
+    ),
+    "delete_task_if_match": Use(
+        ["uuid", "uuid", "timestamptz[]"], [USER, TASK, [datetime.now(UTC)]], {"body": "text", "matched": "bool"}
     ),
     "delete_task": Use(["uuid", "uuid"], [USER, TASK], {"id": "uuid"}),
     "applied_migrations": Use([], [], {"names": "varchar[]"}),

@@ -48,7 +48,7 @@ export interface paths {
         /** List your tasks, newest first */
         get: operations["listTasks"];
         put?: never;
-        /** Create a task */
+        /** Create a task; with an Idempotency-Key it is safe to repeat */
         post: operations["createTask"];
         delete?: never;
         options?: never;
@@ -252,6 +252,8 @@ export interface components {
     headers: {
         /** @description Names the request in the log: your own X-Request-ID, if it is 1 to 128 of `A-Za-z0-9._-`. */
         "X-Request-ID": string;
+        /** @description The present version of the task: its `updated_at` in double quotes. */
+        ETag: string;
         "WWW-Authenticate": "Bearer";
         /** @description Seconds. */
         "Retry-After": number;
@@ -500,7 +502,10 @@ export interface operations {
     createTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A name that you choose for this task, for example a UUID. The same key with the same title and description makes one task, however often it is sent. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -514,6 +519,7 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -541,6 +547,16 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description As many tasks as an account may have */
+            403: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description The body took too long */
             408: {
                 headers: {
@@ -553,6 +569,16 @@ export interface operations {
             };
             /** @description The body is over 1 MiB */
             413: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The key belongs to another task */
+            422: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
                     [name: string]: unknown;
@@ -587,7 +613,10 @@ export interface operations {
     getTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the version that you have: 304 without a body while it is the present one. */
+                "If-None-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -599,11 +628,21 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TaskAnswer"];
                 };
+            };
+            /** @description Not changed since the version that you have, no body */
+            304: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Not authenticated */
             401: {
@@ -652,7 +691,10 @@ export interface operations {
     updateTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the version that you know, several of them, or `*`. In any other version the task stays as it is. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -668,6 +710,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -715,6 +758,17 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description Changed since the version that you know */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description The body is over 1 MiB */
             413: {
                 headers: {
@@ -751,7 +805,10 @@ export interface operations {
     deleteTask: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of the version that you know, several of them, or `*`. In any other version the task stays as it is. */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -766,6 +823,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong with the request */
+            400: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
             };
             /** @description Not authenticated */
             401: {
@@ -782,6 +849,17 @@ export interface operations {
             404: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Changed since the version that you know */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
                     [name: string]: unknown;
                 };
                 content: {

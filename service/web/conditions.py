@@ -1,0 +1,55 @@
+"""Conditional requests (RFC 9110, 13): the entity tags of If-Match and If-None-Match."""
+
+import re
+from datetime import datetime
+
+from starlette.types import Scope
+
+from service.errors import ApiError, bad_request
+
+TAG = rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*+")'
+TAGS = re.compile(TAG)
+# Possessive, because a header may have hundreds of thousands of characters: nothing is tried twice.
+TAG_LIST = re.compile(rb"(?:[ \t,]*+" + TAG + rb"[ \t]*+(?=,|\Z))++[ \t,]*+")
+VERSION = re.compile(rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z)"')
+
+
+def if_match(scope: Scope) -> list[bytes] | None:
+    """The strong tags of If-Match; None where every version will do. Raises ApiError 400 where it holds no tags."""
+    value = _value(scope, b"if-match")
+    if value is None or value == b"*":
+        return None
+    if not TAG_LIST.fullmatch(value):
+        raise bad_request("If-Match must be * or a list of entity tags")
+    return [tag[0] for tag in TAGS.finditer(value) if tag[0] == tag[1]]
+
+
+def if_none_match(scope: Scope, tag: bytes) -> bool:
+    """Whether If-None-Match names this tag, so that the client has the answer already."""
+    value = _value(scope, b"if-none-match")
+    if value is None:
+        return False
+    return value == b"*" or bool(TAG_LIST.fullmatch(value) and tag in TAGS.findall(value))
+
+
+def versions(tags: list[bytes]) -> list[datetime]:
+    """The times that these tags can stand for; a tag that no task can have stands for none."""
+    times = []
+    for tag in tags:
+        if match := VERSION.fullmatch(tag):
+            try:
+                times.append(datetime.fromisoformat(match[1].decode()))
+            except ValueError:
+                continue
+    return times
+
+
+def changed(tag: bytes) -> ApiError:
+    """The answer to a condition that does not hold, with the present tag."""
+    return ApiError(412, "The task was changed in the meantime", {"ETag": tag.decode()})
+
+
+def _value(scope: Scope, header: bytes) -> bytes | None:
+    """The header's value; several of one name are one list (RFC 9110, 5.3)."""
+    values = [value for name, value in scope["headers"] if name == header]
+    return b",".join(values).strip(b" \t") if values else None
