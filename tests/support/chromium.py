@@ -112,8 +112,13 @@ class Page:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         self.do("Input.insertText", text=text)
 
-    def screenshot(self) -> bytes:
-        return base64.b64decode(self.do("Page.captureScreenshot", format="png")["data"])
+    def screenshot(self, before: str) -> bytes:
+        """The page from its top to the element of this selector."""
+        width = self.evaluate("document.documentElement.clientWidth")
+        height = self.evaluate(f"document.querySelector({before!r}).getBoundingClientRect().top + scrollY")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        answer = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(answer["data"])
 
 
 @contextmanager

@@ -23,4 +23,4 @@ def complaints(page: Page) -> list[str]:
 
 if __name__ == "__main__":
     with chromium() as browser:
-        SCREENSHOT.write_bytes(open_docs(browser, sys.argv[1]).screenshot())
+        SCREENSHOT.write_bytes(open_docs(browser, sys.argv[1]).screenshot(before="section.models"))
