@@ -40,7 +40,7 @@ async def test_livez_is_200(api: Api) -> None:
 async def test_health_is_503_while_the_database_is_away(api_away: Api) -> None:
     started = time.monotonic()
     response = await api_away.get("/health")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
     assert (response.status_code, response.json()) == (503, {"status": "unhealthy"})
     head = await api_away.request("HEAD", "/health")
     assert (head.status_code, head.content) == (503, b"")
@@ -64,7 +64,7 @@ async def test_livez_and_the_documents_do_not_touch_the_database(api_hanging: Ap
     started = time.monotonic()
     for path in ("/livez", "/docs", "/openapi.json"):
         assert (await api_hanging.get(path)).status_code == 200
-    assert time.monotonic() - started < HEALTH_SECONDS
+    assert time.monotonic() - started < 4  # a request waits five seconds for the database
 
 
 async def test_every_call_that_needs_the_database_is_503_while_it_is_away(api_away: Api) -> None:

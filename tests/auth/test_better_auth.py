@@ -221,7 +221,7 @@ async def test_the_key_server_stops_and_comes_back(
             installation.process.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             assert [await status(api, user) for user in (known, second)] == [200, 200]
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 1.9  # a request waits two seconds for it
             unknown = of_an_unknown_key(known)
             await asyncio.sleep(A_WHILE)
             assert_error(await api.list_tasks(unknown), 503, "Service temporarily unavailable")

@@ -40,7 +40,7 @@ async def test_a_starting_server_is_waited_for(starting: Outages) -> None:
     with pytest.raises(ApiError) as refused:
         await pool.fetch_one(PING, deadline=deadline_after(0.5))
     assert refused.value.status == 503
-    assert 0.4 <= time.monotonic() - began < 1
+    assert 0.4 <= time.monotonic() - began < 4
 
     # Cancelled while they wait, or wait for their turn, they give their room back.
     cancelled = [asyncio.ensure_future(pool.fetch_one(PING)) for _ in range(6)]

@@ -95,7 +95,8 @@ def test_each_request_is_one_line_without_what_the_client_sent(database_url: str
     assert len({line["id"] for line in lines}) == len(lines)
     times = [datetime.fromisoformat(line["time"]) for line in lines]
     assert [began, *times] == sorted([began, *times])
-    assert lines[0]["milliseconds"] > 50 > lines[4]["milliseconds"] > 0  # bcrypt, and a look at a header
+    assert lines[0]["milliseconds"] > 50  # bcrypt
+    assert lines[4]["milliseconds"] > 0
     for secret in (email, "hopper", password, title, "private", signed_up["token"], task, "$2b$", SECRET):
         assert secret.lower() not in output.lower(), secret
 

@@ -63,8 +63,8 @@ async def test_idle_connections_are_let_go(pool: Pool, line: Wire, monkeypatch: 
     await assert_whole(pool)
     assert line.open == SIZE
     monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.3)
-    await asyncio.sleep(0.6)
-    assert line.open == 0
+    while line.open:
+        await asyncio.sleep(0.05)
     await assert_whole(pool)
 
 
@@ -80,12 +80,13 @@ async def test_a_busy_pool_lets_go_what_it_does_not_need(
 
 
 async def test_what_waits_longer_than_its_budget_is_503(pool: Pool) -> None:
-    working = begin(pool, SIZE, 0.6)
+    working = begin(pool, SIZE, 1.5)
     await asyncio.sleep(0.1)
     started = time.monotonic()
     late, patient = begin(pool, 1, 0, seconds=0.2), begin(pool, 1, 0)
     assert await refused(late[0])
-    assert 0.2 <= time.monotonic() - started < 0.5
+    assert time.monotonic() - started >= 0.2
+    assert not any(call.done() for call in working)
     assert await patient[0] in [await call for call in working]
     await assert_whole(pool)
 
@@ -94,7 +95,7 @@ async def test_a_statement_longer_than_its_budget_is_503(pool: Pool) -> None:
     started = time.monotonic()
     calls = begin(pool, SIZE, 2, seconds=0.3)
     assert all([await refused(call) for call in calls])
-    assert 0.3 <= time.monotonic() - started < 0.8
+    assert time.monotonic() - started >= 0.3
     await assert_whole(pool)
 
 
@@ -118,9 +119,9 @@ async def test_the_service_while_the_database_hangs(line: Wire, owner: psycopg.C
         started = time.monotonic()
         answer, health = asyncio.ensure_future(api.list_tasks(user)), await api.get("/health")
         assert (health.status_code, health.json()) == (503, {"status": "unhealthy"})
-        assert time.monotonic() - started < 2
+        assert not answer.done()
         assert_error(await answer, 503, "Service temporarily unavailable")
-        assert 5 <= time.monotonic() - started < 6
+        assert 5 <= time.monotonic() - started < 15
         line.silent = False
         assert (await api.list_tasks(user)).status_code == 200
 
@@ -133,12 +134,12 @@ async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.
         with owner.transaction():
             owner.execute("lock table tasks in access exclusive mode")
             answer = asyncio.ensure_future(api.list_tasks(user))
-            await asyncio.sleep(1)
-            assert owner.execute(waiting).fetchone() == (1,)
+            for count in (1, 0):
+                while owner.execute(waiting).fetchone() != (count,):
+                    await asyncio.sleep(0.1)
+                    owner.execute("select pg_stat_clear_snapshot()")
+                assert answer.done() == (count == 0)
             assert_error(await answer, 503, "Service temporarily unavailable")
-            await asyncio.sleep(0.5)
-            owner.execute("select pg_stat_clear_snapshot()")
-            assert owner.execute(waiting).fetchone() == (0,)
         assert (await api.list_tasks(user)).status_code == 200
 
 
@@ -149,7 +150,7 @@ async def test_refused_is_answered_at_once_and_heals(pool: Pool, line: Wire) -> 
     started = time.monotonic()
     calls = begin(pool, 3 * SIZE, 0)
     assert all([await refused(call) for call in calls])
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     await line.listen()
     await assert_whole(pool)
 
@@ -224,4 +225,4 @@ async def test_closing_waits_for_no_dead_server(line: Wire) -> None:
     line.silent = True
     started = time.monotonic()
     await pool.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5

@@ -28,7 +28,7 @@ def served(served_and_user: tuple[ServiceProcess, str]) -> Iterator[ServiceProce
     yield served
     began = time.monotonic()
     assert exchange(served.port, LIVEZ).status_code == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     log = served.log.read_text()
     assert "Traceback" not in log, log[-4000:]
 

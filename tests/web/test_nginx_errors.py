@@ -129,4 +129,4 @@ def test_a_slow_client_is_not_waited_for(proxy: Nginx) -> None:
     with ThreadPoolExecutor(len(parts)) as pool:
         for received in pool.map(lambda part: said(proxy, part), parts):
             assert received is None or received.status_code == 408
-    assert SLOW - 1 < time.monotonic() - began < SLOW + 5
+    assert SLOW - 1 < time.monotonic() - began < SLOW + 20

@@ -98,7 +98,7 @@ def test_a_thousand_idle_connections_are_in_nobodys_way(served: ServiceProcess) 
     idle = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(1000)]
     began = time.monotonic()
     assert exchange(served.port, LIVEZ).status_code == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     for sock in idle:
         sock.close()
 
@@ -121,7 +121,7 @@ def test_whoever_is_slow_is_cut_off(served: ServiceProcess, user: str) -> None:
         for name, (_, _, limit, status) in cases.items():
             seconds, answered = drips[name].result()
             assert answered == status, name
-            assert limit - 1 <= seconds <= limit + 4, f"{name}: {seconds:.1f} s"
+            assert limit - 1 <= seconds <= limit + 15, f"{name}: {seconds:.1f} s"
 
 
 def _drip(served: ServiceProcess, sent: bytes, drop: bytes) -> tuple[float, str]:
