@@ -15,6 +15,7 @@ from service.auth.tokens import Tokens
 from service.config import Settings, connection
 from service.errors import not_found
 from service.postgres.pool import Pool
+from service.postgres.probe import DatabaseProbe
 from service.state import State
 from service.task_limit import TaskLimit
 from service.telemetry import log
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[State]:
         pool = Pool(url)
+        probe = DatabaseProbe(url)
         passwords = Passwords()
         if settings.metrics_port:
             metrics.start_gauge_sampling(
@@ -68,11 +70,13 @@ def create_app(settings: Settings) -> ASGIApp:
             "login_limits": LoginLimits(pool, settings.login_failure_limit),
             "passwords": passwords,
             "pool": pool,
+            "probe": probe,
             "task_limit": TaskLimit(settings.task_limit),
             "tokens": BetterAuthTokens(secret, hours, issuer) if issuer else Tokens(secret, hours),
         }
         recorder.flush()
         passwords.close()
+        await probe.close()
         await pool.close()
 
     router = Router(ROUTES, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)

@@ -8,6 +8,7 @@ from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
 from service.auth.tokens import Tokens
 from service.postgres.pool import Pool
+from service.postgres.probe import DatabaseProbe
 from service.task_limit import TaskLimit
 
 
@@ -16,6 +17,7 @@ class State(TypedDict):
     login_limits: LoginLimits
     passwords: Passwords
     pool: Pool
+    probe: DatabaseProbe
     task_limit: TaskLimit
     tokens: Tokens
 

@@ -166,7 +166,7 @@ def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
         assert secret not in output
 
 
-def test_a_lost_connection_is_logged_with_its_cause_and_trace(
+def test_a_lost_connection_is_one_line_with_its_cause(
     database_url: str, owner: psycopg.Connection, owner_url: str
 ) -> None:
     with start_service(database_url) as live, httpx.Client(base_url=live.url) as client, ThreadPoolExecutor() as thread:
@@ -181,8 +181,8 @@ def test_a_lost_connection_is_logged_with_its_cause_and_trace(
         output = written(live, "healed")
     [line] = [line for line in objects(output) if line.get("level") == "warning"]
     assert line["message"] == "connection lost under list_tasks"
-    assert re.search(r"ConnectionLost.*because of AdminShutdownError: terminating connection", line["error"])
-    assert 'pool.py", line ' in line["trace"]
+    assert line["error"].startswith("AdminShutdownError: terminating connection")
+    assert "trace" not in line
 
 
 def test_above_info_requests_are_not_logged(database_url: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from tests.support.postgres_wire import Moment, Wire, wire
 pytestmark = pytest.mark.anyio
 
 SIZE = 3
-WHO = Query("who", "-- name: who\nselect pg_backend_pid() as pid, pg_sleep($1)::text")
+WHO = Query("who", "-- name: who\nselect pg_backend_pid() as pid, $1::text, pg_sleep($2)::text")
 
 
 @pytest.fixture
@@ -35,9 +36,10 @@ async def pool(line: Wire) -> AsyncIterator[Pool]:
     await pool.close()
 
 
-async def who(pool: Pool, sleep: float = 0.0, seconds: float = 5.0) -> int:
-    """The process that answered."""
-    return int((await pool.fetch_one(WHO, sleep, deadline=deadline_after(seconds)))["pid"])
+async def who(pool: Pool, sleep: float = 0.0, seconds: float = 5.0, account: str = "") -> int:
+    """The server process that answered; without `account`, the request is another account's each time."""
+    row = await pool.fetch_one(WHO, account or str(uuid4()), sleep, deadline=deadline_after(seconds))
+    return int(row["pid"])
 
 
 async def assert_whole(pool: Pool) -> None:

@@ -33,7 +33,8 @@ class Wire:
         self.port = 0
         self._cut: tuple[str, Moment] | None = None
         self._before_cut: Callable[[], object] = bool
-        self.cuts_left = 0
+        self.cuts_left = self.opened = 0
+        """`opened`: how many connections there ever were."""
         self.silent = self.hides_end = False
 
     def url(self, **parameters: str) -> str:
@@ -90,6 +91,7 @@ class Wire:
             return
         connection = Connection(self, (reader, writer), server)
         self._connections.add(connection)
+        self.opened += 1
         try:
             await connection.run()
         finally:
