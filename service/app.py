@@ -26,7 +26,7 @@ from service.web.routing import Private, Public
 
 # The busiest first: Starlette tries them in order.
 ROUTES = [
-    Route("/api/tasks",       Private(GET=tasks.list_tasks, POST=tasks.create_task)),
+    Route("/api/tasks",       Private(GET=tasks.list_tasks, HEAD=tasks.head_tasks, POST=tasks.create_task)),
     Route("/api/tasks/{id}",  Private(GET=tasks.get_task, PUT=tasks.update_task, DELETE=tasks.delete_task)),
     Route("/api/auth/signup", Public(POST=users.sign_up)),
     Route("/api/auth/login",  Public(POST=users.log_in)),

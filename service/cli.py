@@ -16,6 +16,7 @@ from service.errors import StartError
 from service.postgres import migrations
 from service.postgres.pool import Pool
 from service.postgres.schema import refuse_old_schema
+from service.telemetry import log
 from service.web.server import listening_socket, serve
 
 
@@ -38,6 +39,7 @@ def do(command: str) -> int:
 
 
 def run(settings: Settings) -> None:
+    log.start(settings.log_level)
     with listening_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
         if settings.database_url is None:
             settings = stack.enter_context(_development_database(settings))

@@ -62,6 +62,13 @@ async def list_tasks(request: Request[State], user: User) -> Response:
     return RawJSONResponse(row["body"])
 
 
+async def head_tasks(request: Request[State], user: User) -> Response:
+    """The list's headers. Content-Length is left out (RFC 9110, 9.3.2), or the list would have to be made."""
+    response = Response(media_type="application/json")
+    del response.headers["content-length"]
+    return response
+
+
 async def create_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, CreateTask)
     task_id, fingerprint = _identity(request, user, sent)

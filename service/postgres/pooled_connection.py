@@ -102,5 +102,5 @@ class PooledConnection:
         """
         sock = self._connection._transport.get_extra_info("socket")
         if sock is not None:
-            with contextlib.suppress(OSError):  # the server has closed it
+            with contextlib.suppress(OSError, ValueError):  # it is closed already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

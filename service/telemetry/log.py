@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from time import gmtime, strftime
 
@@ -21,10 +22,15 @@ WRITE_BYTES = 4096
 """What a pipe takes in one piece (PIPE_BUF), so that lines of several workers never mix."""
 
 
+RECORDS_PER_SECOND = 10
+"""From one line of code in one process. A database that is away fails every request."""
+
+
 def start(level: str) -> None:
     """Sends the log records of this process to stdout, from `level` on."""
     stdout = logging.StreamHandler(sys.stdout)
     stdout.setFormatter(Formatter())
+    stdout.addFilter(RateLimit())
     logging.basicConfig(level=level.upper(), handlers=[stdout])
 
 
@@ -58,8 +64,31 @@ def _write(piece: str) -> None:
         sys.stdout.flush()
 
 
+class RateLimit(logging.Filter):
+    """Leaves out what one line of code logs beyond RECORDS_PER_SECOND; the next record that passes has the count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds: dict[tuple[str, int], int] = {}
+        self._passed: Counter[tuple[str, int]] = Counter()
+        self._left_out: Counter[tuple[str, int]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place, second = (record.pathname, record.lineno), int(record.created)
+        if self._seconds.get(place) != second:
+            self._seconds[place], self._passed[place] = second, 0
+        self._passed[place] += 1
+        if self._passed[place] > RECORDS_PER_SECOND:
+            self._left_out[place] += 1
+            return False
+        if left_out := self._left_out.pop(place, 0):
+            record.msg = f"{record.msg} ({left_out} more were left out)"
+        return True
+
+
 class Formatter(logging.Formatter):
-    """Log records, uvicorn's own included; an exception with all of its causes."""
+    """Log records, uvicorn's own included; an exception with all of its causes. A warning is for the operator and has
+    no trace; an error is for whoever mends the code, and has one."""
 
     def format(self, record: logging.LogRecord) -> str:
         # uvicorn's own logger for everything but requests is called "uvicorn.error".
@@ -71,8 +100,9 @@ class Formatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             causes = list(_causes(record.exc_info[1]))
             fields["error"] = ", because of ".join(map(_cause, causes))
-            # The frames without the exceptions' own texts, which `error` has, as far as they may be shown.
-            fields["trace"] = "\n".join("".join(traceback.format_tb(cause.__traceback__)) for cause in causes)
+            if record.levelno >= logging.ERROR:
+                # The frames without the exceptions' own texts, which `error` has, as far as they may be shown.
+                fields["trace"] = "\n".join("".join(traceback.format_tb(cause.__traceback__)) for cause in causes)
         if not sys.stdout.isatty():
             return json.dumps(fields)
         # A line feed is ours, in the trace; any other character that moves the cursor is shown as its escape.

@@ -55,8 +55,8 @@ def _authorization(scope: Scope) -> bytes:
 
 
 def _with_head(handlers: dict[str, Either]) -> dict[str, Either]:
-    # The server leaves the body off; the handler need not know.
-    return handlers | ({"HEAD": handlers["GET"]} if "GET" in handlers else {})
+    """HEAD is answered as GET is, without the body, which the server leaves off; or by a handler of its own."""
+    return {"HEAD": handlers["GET"], **handlers} if "GET" in handlers else handlers
 
 
 def _choose(handlers: dict[str, Either], scope: Scope) -> Either:

@@ -86,7 +86,6 @@ def serve(
         log_config=None,
         log_level=settings.log_level,
     )
-    log.start(settings.log_level)
     with _metrics(settings.metrics_host, settings.metrics_port) as ended:
         # Not before there is somebody to accept: until then a proxy turns to another instance.
         try:

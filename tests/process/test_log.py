@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import httpx
 import psycopg
 import pytest
 
+from service.telemetry.log import RECORDS_PER_SECOND
 from tests.support import commands
 from tests.support.api import SECRET, token
 from tests.support.http_stream import exchange
@@ -181,8 +183,25 @@ def test_a_lost_connection_is_one_line_with_its_cause(
         output = written(live, "healed")
     [line] = [line for line in objects(output) if line.get("level") == "warning"]
     assert line["message"] == "connection lost under list_tasks"
-    assert line["error"].startswith("AdminShutdownError: terminating connection")
+    assert "AdminShutdownError: terminating connection" in line["error"]
     assert "trace" not in line
+
+
+def test_an_outage_is_a_few_short_lines_a_second(tmp_path: Path) -> None:
+    url = "postgresql://todo:todo@127.0.0.1:9/todo?sslmode=disable"  # nobody listens on the discard port
+    mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
+    with start_service(url, LOG_LEVEL="warning") as live, httpx.Client(base_url=live.url, headers=mine) as client:
+        assert {client.get("/api/tasks").status_code for _ in range(200)} == {503}
+        time.sleep(1)
+        client.get("/api/tasks")
+        lines = objects(live.log.read_text())
+    messages = Counter(re.sub(r"\d+", "N", line["message"]) for line in lines)
+    assert messages.keys() == {"no connection to the database", "no connection to the database (N more were left out)"}
+    left_out = sum(int(count) for line in lines for count in re.findall(r"\((\d+) more", line["message"]))
+    assert len(lines) + left_out == 202  # one of them at the start
+    seconds = Counter(line["time"][:19] for line in lines)
+    assert max(seconds.values()) <= RECORDS_PER_SECOND
+    assert all("ConnectionRefusedError" in line["error"] and "trace" not in line for line in lines)
 
 
 def test_above_info_requests_are_not_logged(database_url: str) -> None:

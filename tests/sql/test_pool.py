@@ -10,7 +10,8 @@ import pytest
 
 from service.errors import ApiError
 from service.postgres import pool as pool_module
-from service.postgres.pool import Pool, deadline_after
+from service.postgres import sending
+from service.postgres.pool import POOL_SIZE, Pool, deadline_after
 from service.postgres.queries import Query
 from tests.support.answers import assert_error
 from tests.support.api import serve, settings
@@ -140,7 +141,6 @@ async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.
                 while owner.execute(waiting).fetchone() != (count,):
                     await asyncio.sleep(0.1)
                     owner.execute("select pg_stat_clear_snapshot()")
-                assert answer.done() == (count == 0)
             assert_error(await answer, 503, "Service temporarily unavailable")
         assert (await api.list_tasks(user)).status_code == 200
 
@@ -228,3 +228,83 @@ async def test_closing_waits_for_no_dead_server(line: Wire) -> None:
     started = time.monotonic()
     await pool.close()
     assert time.monotonic() - started < 5
+
+
+async def test_an_account_uses_at_most_half_of_the_connections(line: Wire) -> None:
+    pool = Pool(line.url(), 2 * SIZE)
+    greedy = [asyncio.ensure_future(who(pool, 0.1, account="greedy")) for _ in range(4 * SIZE)]
+    assert len(set(await asyncio.gather(*greedy))) == SIZE
+    await pool.close()
+
+
+async def test_an_account_with_many_requests_delays_only_its_own(pool: Pool) -> None:
+    """All connections are in use, and 60 requests of one account wait: that of another comes next."""
+    ended: list[str] = []
+
+    async def run(account: str) -> None:
+        await who(pool, 0.05, account=account)
+        ended.append(account)
+
+    others = [f"other {number}" for number in range(SIZE)]
+    working = begin(pool, SIZE, 0.2)
+    await asyncio.sleep(0.1)
+    requests = [asyncio.ensure_future(run(account)) for account in ["greedy"] * 60 + others]
+    await asyncio.gather(*working, *requests)
+    assert all(ended.index(account) <= 2 * SIZE for account in others), ended
+    await assert_whole(pool)
+
+
+async def test_a_waiting_request_that_is_cancelled_takes_nobodys_turn(pool: Pool) -> None:
+    working = begin(pool, SIZE, 0.3)
+    await asyncio.sleep(0.1)
+    waiting = [asyncio.ensure_future(who(pool, account="same")) for _ in range(2000)]
+    await asyncio.sleep(0)
+    for call in waiting[:-1]:
+        call.cancel()
+    assert await asyncio.wait_for(waiting[-1], 3)
+    await asyncio.gather(*working, *waiting, return_exceptions=True)
+    await assert_whole(pool)
+
+
+async def test_health_does_not_wait_behind_requests(line: Wire, owner: psycopg.Connection) -> None:
+    async with serve(settings(line.url()), owner) as api:
+        users = [api.user() for _ in range(2 * POOL_SIZE)]
+        with owner.transaction():
+            owner.execute("lock table tasks in access exclusive mode")
+            calls = [asyncio.ensure_future(api.list_tasks(user)) for user in users]
+            await asyncio.sleep(0.5)
+            sent = line.sent["ping"]
+            answers = await asyncio.gather(*(api.get("/health") for _ in range(100)))
+            assert {answer.status_code for answer in answers} == {200}
+            # Requests that come while a ping runs share its answer.
+            assert line.sent["ping"] - sent < 50
+        assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
+        assert line.open <= POOL_SIZE + 1
+
+
+async def test_a_head_of_the_list_sends_no_statement(line: Wire, owner: psycopg.Connection) -> None:
+    async with serve(settings(line.url()), owner) as api:
+        user = api.user()
+        head = await api.request("HEAD", "/api/tasks", user)
+        assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/json")
+        assert_error(await api.get("/api/tasks"), 401, "Unauthorized")
+        assert (await api.request("HEAD", "/api/tasks")).status_code == 401
+        assert not line.sent
+
+
+async def test_after_a_failover_writes_find_the_new_primary(
+    line: Wire, owner: psycopg.Connection, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that only reads stands for the old primary, a new session for the new one."""
+    monkeypatch.setattr(sending, "READ_ONLY_SECONDS", 1.0)
+    owner.execute(f"alter database {database_name} set default_transaction_read_only = on".encode())
+    async with serve(settings(line.url()), owner) as api:
+        user = api.user()
+        for _ in range(20):
+            assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
+        assert (await api.list_tasks(user)).status_code == 200
+        assert line.opened == 1
+        owner.execute(f"alter database {database_name} reset default_transaction_read_only".encode())
+        await asyncio.sleep(1)
+        assert (await api.create_task(user)).status_code == 201
+        assert line.opened == 2

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -35,6 +36,8 @@ class Wire:
         self._before_cut: Callable[[], object] = bool
         self.cuts_left = self.opened = 0
         """`opened`: how many connections there ever were."""
+        self.sent: Counter[str] = Counter()
+        """How often each statement was sent."""
         self.silent = self.hides_end = False
 
     def url(self, **parameters: str) -> str:
@@ -150,6 +153,7 @@ class Connection:
             return self._wire.take_cut(self._names[statement], {Moment.PREPARED})
         if kind == b"B":
             statement = body.split(b"\0")[1]
+            self._wire.sent[self._names[statement]] += 1
             return self._wire.take_cut(self._names[statement], set(Moment) - {Moment.PREPARED})
         return None
 
