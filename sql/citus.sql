@@ -20,6 +20,8 @@ begin
         raise 'Citus is missing: run "create extension citus" as a superuser, in this database and on every worker node.';
     elsif to_regclass('tasks') is null then
         raise 'The tables are missing: run "make migrate" first.';
+    elsif not exists (select from pg_tables where tablename = 'tasks' and tableowner = current_user) then
+        raise 'The owner of the tables has to run this file.';
     elsif not exists (select from pg_roles where rolname = 'todo_service') then
         raise 'The role todo_service is missing: run sql/role.sql first.';
     elsif not exists (

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from service.postgres.migrations import migrate, rollback
+from service.postgres.queries import DIRECTORY, parse
 from tests.support.api import BROWSER, Api
 from tests.support.citus import COORDINATOR, NODES, WORKERS, Cluster, cluster
 from tests.support.commands import PROJECT
@@ -22,7 +23,7 @@ from tests.support.statements import QUERIES, USES
 pytestmark = pytest.mark.anyio
 
 USERS, SHARDS = 400, 32
-TASK_STATEMENTS = ["list_tasks", "get_task", "create_task", "update_task", "delete_task"]
+TASK_STATEMENTS = sorted(parse((DIRECTORY / "tasks.sql").read_text("utf-8")))
 # Citus sends now() to a shard as text in the session's DateStyle, so on Citus the database keeps the ISO style.
 NOT_ON_CITUS = "tests/api/test_tasks.py::test_times_are_iso_8601_in_utc_ending_in_z"
 
@@ -41,6 +42,7 @@ def test_the_last_step_names_the_step_that_is_missing() -> None:
         single.run(roles)
         single.run(extension)
         superuser.execute("create schema other")
+        said.append(single.refusal(last.replace("todo_owner", "postgres")))
         for change, back in BROKEN:
             superuser.execute(change.encode())
             said.append(single.refusal(last))
@@ -57,6 +59,7 @@ def test_the_last_step_names_the_step_that_is_missing() -> None:
         first, second = single.run(last), single.run(last)
     assert [sentence.split(":")[0] for sentence in said] == [
         "Citus is missing",
+        "The owner of the tables has to run this file.",
         "The tables are missing",
         "The role todo_service is missing",
         "Sign-ups would fail",
@@ -112,7 +115,7 @@ def test_the_api_passes_its_tests(citus: Cluster, node: str) -> None:
 
 async def test_no_user_of_400_reaches_another_on_any_shard(citus: Cluster) -> None:
     with start_service(citus.url()) as service, citus.connect() as owner:
-        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)
             users = [api.user() for _ in range(USERS)]
             tasks = {user: await api.task(user, title=user.id) for user in users}
@@ -170,7 +173,7 @@ async def test_guesses_are_counted_over_all_nodes(citus: Cluster) -> None:
     ):
         statuses = []
         for number in range(6):
-            async with httpx.AsyncClient(base_url=(first, second)[number % 2].url) as client:
+            async with httpx.AsyncClient(base_url=(first, second)[number % 2].url, timeout=30) as client:
                 statuses.append((await Api(client).log_in("guessed@example.com", "wrong password")).status_code)
     assert statuses == [401] * 4 + [429] * 2
 
@@ -179,7 +182,7 @@ async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -
     """First the newer ones, with rows in the tables; then all of them."""
     last = citus.steps()[-1]
     with citus.connect() as owner, start_service(citus.url()) as service:
-        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)
             user = api.user()
             task = await api.task(user)
@@ -190,7 +193,7 @@ async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -
     migrate(url)
     citus.run(last)
     with citus.connect() as owner, start_service(citus.url(node=WORKERS[1])) as service:
-        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             assert (await Api(client).list_tasks(user)).json() == {"tasks": [task]}
     while rollback(url):
         pass
@@ -198,7 +201,7 @@ async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -
     citus.run(f"psql -h {COORDINATOR} -U todo_owner -d todo -v ON_ERROR_STOP=1 -f sql/role.sql")
     citus.run(last)
     with citus.connect() as owner, start_service(citus.url(node=WORKERS[1])) as service:
-        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)
             user = api.user()
             task = await api.task(user)
@@ -207,7 +210,7 @@ async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -
 
 async def test_the_way_back_to_one_postgres(citus: Cluster) -> None:
     with citus.connect() as owner, start_service(citus.url()) as service:
-        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)
             user = api.user()
             task = await api.task(user)

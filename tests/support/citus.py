@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -75,22 +75,14 @@ class Cluster:
             settings.write(SETTINGS + address)
 
     def start(self, node: str) -> None:
-        self.launch(node)
-        self.wait_for(node)
-
-    def launch(self, node: str) -> None:
-        """To be called in the main thread: the kernel stops the node when the thread that launched it ends."""
         data = self.folder / node
-        stops = ["setpriv", "--pdeathsig=QUIT", "--"]
-        command = [*as_owner_of(data)[:-1], *stops[1:]] if os.geteuid() == 0 else stops
-        with (data / "server.log").open("ab") as log:
+        log = data / "server.log"
+        with log.open("ab") as output:
             self.processes[node] = subprocess.Popen(
-                [*command, str(self._programs / "postgres"), "-D", str(data)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*as_owner_of(data), str(self._programs / "postgres"), "-D", str(data)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             )  # fmt: skip
-
-    def wait_for(self, node: str) -> None:
         deadline = time.monotonic() + SECONDS
         while True:
             try:
@@ -98,8 +90,7 @@ class Cluster:
                 return
             except psycopg.OperationalError as error:
                 if self.processes[node].poll() is not None or time.monotonic() > deadline:
-                    log = (self.folder / node / "server.log").read_text()
-                    raise RuntimeError(f"{node} did not start: {error}\n{log}") from error
+                    raise RuntimeError(f"{node} did not start: {error}\n{log.read_text()}") from error
             time.sleep(0.05)
 
     def stop(self, node: str) -> None:
@@ -176,8 +167,9 @@ def cluster() -> Iterator[Cluster]:
             prepare(cluster)
             yield cluster
         finally:
-            for node in list(cluster.processes):
-                cluster.stop(node)
+            with ExitStack() as stops:
+                for node in cluster.processes:
+                    stops.callback(cluster.stop, node)
 
 
 def prepare(cluster: Cluster) -> None:
