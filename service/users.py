@@ -1,5 +1,6 @@
 """Sign-up and log-in."""
 
+import contextlib
 import logging
 import unicodedata
 import uuid
@@ -8,11 +9,13 @@ from typing import Annotated
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError
 from email_validator.syntax import split_email, validate_email_domain_name, validate_email_local_part
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from service.auth.passwords import LONGEST_BYTES
+from service.auth.login_limits import client_network
+from service.auth.passwords import LONGEST_BYTES, Client
 from service.errors import ApiError
+from service.postgres.pool import deadline_after
 from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body
@@ -76,33 +79,54 @@ class LogIn(BaseModel):
 
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp)
-    password_hash = await state_of(request.scope)["passwords"].hash(sent.password)
+    state, address, deadline = state_of(request.scope), _address(request), deadline_after()
+    attempt = await state["login_limits"].count_sign_up(address, deadline)
+    try:
+        password_hash = await state["passwords"].hash(sent.password, _client(request, address))
+    except ApiError:
+        await state["login_limits"].take_back(attempt, deadline)
+        raise
     user_id = str(uuid.uuid4())
-    await state_of(request.scope)["pool"].fetch_one(SQL.create_user, user_id, sent.email, password_hash)
+    await state["pool"].fetch_one(SQL.create_user, user_id, sent.email, password_hash, deadline=deadline)
+    with contextlib.suppress(ApiError):  # the account is made, so the answer is 201 whatever becomes of the count
+        await state["login_limits"].take_back(attempt, deadline)
     return _account(request, user_id, sent.email, 201)
 
 
 async def log_in(request: Request[State]) -> Response:
     sent = await body.read(request, LogIn, "Email and password required")
-    state = state_of(request.scope)
-    address = request.client.host if request.client else "unknown"
+    state, address, deadline = state_of(request.scope), _address(request), deadline_after()
     try:
         email = normalise_email(sent.email) if len(sent.email) <= LONGEST_EMAIL else ""
     except EmailNotValidError:
-        # Nobody's address, but asked for all the same: the work must not tell.
+        # No address, but the same work as for one: the time must not tell.
         email = ""
-    await state["login_limits"].count(email, address)
-    row = await state["pool"].fetch_one(SQL.find_user, email)
+    attempt = await state["login_limits"].count_log_in(email, address, deadline)
+    row = await state["pool"].fetch_one(SQL.find_user, email, deadline=deadline)
     try:
-        matched = await state["passwords"].matches(sent.password, row and row["password_hash"])
-    except ApiError:
-        await state["login_limits"].take_back(email, address)
+        password_hash = row and row["password_hash"]
+        matched = await state["passwords"].matches(sent.password, password_hash, _client(request, address))
+    except (ApiError, ClientDisconnect):
+        await state["login_limits"].take_back(attempt, deadline)
         raise
     if not matched:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
-    await state["login_limits"].clear(email, address)
+    await state["login_limits"].succeeded(attempt, deadline)
     return _account(request, str(row["id"]), row["email"], 200)
+
+
+def _address(request: Request[State]) -> str:
+    # Cut, because a trusted proxy may pass on anything as the client's address.
+    return request.client.host[:64] if request.client else "unknown"
+
+
+def _client(request: Request[State], address: str) -> Client:
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return Client(client_network(address), disconnected)
 
 
 def _account(request: Request[State], user_id: str, email: str, status: int) -> Response:

@@ -1,12 +1,15 @@
-"""Guessed passwords: log-ins that have not succeeded are counted by account and client address, and by address alone.
+"""Limits on guessed passwords and on sign-ups, counted in the database so that all workers and machines share them.
 
-By account alone would let anybody lock anybody out.
+Log-ins that have not succeeded are counted by account and client address, and by address alone: by account alone,
+anybody could lock anybody out. Sign-ups that have not succeeded are counted by address.
 """
 
+import asyncio
 import hashlib
 import ipaddress
 import logging
 import math
+from typing import NamedTuple
 
 from service.errors import ApiError
 from service.postgres.pool import Pool
@@ -17,41 +20,85 @@ logger = logging.getLogger("service.auth.login_limits")
 WINDOW_SECONDS = 900.0
 ADDRESS_FACTOR = 20
 """An address may be an office or a school: it gets as many failures as this many accounts."""
+REMEMBERED_SECONDS = 90 * 86400.0
+"""How long an account and an address that have logged in together are exempt from the address's limit."""
+SWEEP_SECONDS = 10.0
+"""A worker deletes expired rows at most this often, and only when there is an attempt to count."""
+
+
+class Attempt(NamedTuple):
+    """What an attempt was counted under."""
+
+    pair: bytes | None = None
+    address: bytes | None = None
+    remembered: bytes | None = None
 
 
 class LoginLimits:
-    """Failed log-ins allowed within the window: `limit` by account and address; 0 counts nothing."""
+    """Failures allowed within the window: `limit` by account and address; 0 turns all limits off."""
 
     def __init__(self, pool: Pool, limit: int) -> None:
         self._pool = pool
         self._limit = limit
+        self._next_sweep = 0.0
 
-    async def count(self, email: str, address: str) -> None:
-        """Counts an attempt; raises ApiError 429 where there have been too many."""
+    async def count_log_in(self, email: str, address: str, deadline: float) -> Attempt:
+        """Counts a log-in; raises ApiError 429 where there have been too many."""
         if self._limit == 0:
-            return
+            return Attempt()
+        await self._sweep(deadline)
+        keys = Attempt(*log_in_keys(email, address))
         limits = (self._limit, self._limit * ADDRESS_FACTOR, WINDOW_SECONDS)
-        row = await self._pool.fetch_one(SQL.count_attempt, *_keys(email, address), *limits)
-        if (seconds := row["wait_seconds"]) is not None:
-            logger.warning("log-in refused from %s: too many attempts", address)
-            minutes = math.ceil(seconds / 60)
-            message = f"Too many attempts, try again in {minutes} minute{'s' if minutes > 1 else ''}"
-            raise ApiError(429, message, {"Retry-After": str(seconds)})
+        row = await self._pool.fetch_one(SQL.count_log_in, *keys, *limits, deadline=deadline)
+        _refuse_until(row["wait_seconds"], "log-in", address)
+        return keys if row["counts_for_address"] else keys._replace(address=None)
 
-    async def take_back(self, email: str, address: str) -> None:
-        """Uncounts an attempt whose password was never looked at, because too many others waited."""
-        if self._limit:
-            await self._pool.fetch_one(SQL.take_back_attempt, _keys(email, address)[0])
+    async def count_sign_up(self, address: str, deadline: float) -> Attempt:
+        """Counts a sign-up; raises ApiError 429 where there have been too many."""
+        if self._limit == 0:
+            return Attempt()
+        await self._sweep(deadline)
+        key = _digest("sign-up", client_network(address))
+        limits = (self._limit * ADDRESS_FACTOR, WINDOW_SECONDS)
+        row = await self._pool.fetch_one(SQL.count_sign_up, key, *limits, deadline=deadline)
+        _refuse_until(row["wait_seconds"], "sign-up", address)
+        return Attempt(address=key)
 
-    async def clear(self, email: str, address: str) -> None:
-        """Forgets the account's failures from this address after a success."""
-        if self._limit:
-            await self._pool.fetch_one(SQL.clear_attempts, *_keys(email, address))
+    async def take_back(self, attempt: Attempt, deadline: float) -> None:
+        """Uncounts an attempt whose password was not looked at because too many others waited, or a good sign-up."""
+        if attempt != Attempt():
+            await self._pool.fetch_one(SQL.take_back_attempt, attempt.pair, attempt.address, deadline=deadline)
+
+    async def succeeded(self, attempt: Attempt, deadline: float) -> None:
+        """Forgets the account's failures from this address, and remembers that the two belong together."""
+        if attempt != Attempt():
+            await self._pool.fetch_one(SQL.clear_attempts, *attempt, REMEMBERED_SECONDS, deadline=deadline)
+
+    async def _sweep(self, deadline: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            await self._pool.fetch_one(SQL.sweep_attempts, deadline=deadline)
 
 
-def _keys(email: str, address: str) -> tuple[bytes, bytes]:
-    address = client_network(address)
-    return _digest(address, email), _digest(address)
+def _refuse_until(seconds: int | None, what: str, address: str) -> None:
+    if seconds is not None:
+        logger.warning("%s refused from %s: too many attempts", what, address)
+        minutes = math.ceil(seconds / 60)
+        message = f"Too many attempts, try again in {minutes} minute{'s' * (minutes != 1)}"
+        raise ApiError(429, message, {"Retry-After": str(seconds)})
+
+
+def log_in_keys(email: str, address: str) -> tuple[bytes, bytes, bytes]:
+    """The keys of a pair, of its address, and of the pair as one that has logged in before. Those of a pair begin with
+    the account's, so that all of an account are found."""
+    network = client_network(address)
+    account = account_key(email)
+    return account + _digest(network)[:16], _digest(network), account + _digest("remembered", network)[:16]
+
+
+def account_key(email: str) -> bytes:
+    return _digest("account", email)[:16]
 
 
 def client_network(address: str) -> str:

@@ -21,9 +21,11 @@ class Sql(NamedTuple):
 
     create_user: Query
     find_user: Query
-    count_attempt: Query
+    count_log_in: Query
+    count_sign_up: Query
     take_back_attempt: Query
     clear_attempts: Query
+    sweep_attempts: Query
     list_tasks: Query
     get_task: Query
     create_task: Query

@@ -1,75 +1,152 @@
--- The count of log-ins that have not succeeded. $1 is the key of an account at one client address, $2 that of the address.
--- Both statements take the account's row before the address's, so that they never wait for each other in a circle.
-
--- name: count_attempt
--- Counts an attempt before its password is looked at, so that a hundred at once are a hundred; returns the seconds to wait
--- where one of the two counts is now over its limit ($3, $4), else null. What the account's limit stops is none of the
--- address's failures: one stubborn client would lock its whole office out. Sent twice, it counts twice: no harm.
--- Citus takes only immutable expressions in DO UPDATE: excluded.expires_at - $5 stands for now(), and timestamps without
+-- The counts of log-ins and sign-ups that have not succeeded, and the pairs of account and address that have. The keys are
+-- digests: of a pair, of an address, or of a pair that has logged in before (its `attempts` is 0).
+-- Each statement locks the pair's rows before the address's, so that no two of them wait for each other in a circle.
+-- Citus takes only immutable expressions in DO UPDATE: excluded.expires_at - $6 stands for now(), and timestamps without
 -- a time zone for those with one.
-with account as (
-    insert into login_attempts as known (key, attempts, expires_at)
-    values ($1, 1, now() + make_interval(secs => $5))
+
+-- name: count_log_in
+-- Counts a log-in before its password is looked at, so that a hundred at once are a hundred. $1 is the key of the pair, $2
+-- of the address, $3 of the pair as one that has logged in before; $4 and $5 are the limits of pair and address, $6 the
+-- seconds of the window. wait_seconds is null where the log-in may go on; else it was not counted, and no row is new.
+-- A pair that has logged in before is held to its own limit only: others at its address cannot lock it out.
+-- Sent twice, it counts twice: no harm.
+with before as (
+    select
+        max(case when key = $1 and attempts >= $4::integer then expires_at end) as pair_until,
+        max(case when key = $2 and attempts >= $5::integer then expires_at end) as address_until,
+        count(case when key = $3 then 1 end) > 0 as has_logged_in
+    from login_attempts
+    where (key = $1 or key = $2 or key = $3) and expires_at > now()
+), pair as (
+    insert into login_attempts as counted (key, attempts, expires_at)
+    select $1, 1, now() + make_interval(secs => $6)
+    from before
+    where pair_until is null and (address_until is null or has_logged_in)
     on conflict (key) do update set
         attempts = case
-            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
-            then known.attempts + 1
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+            then counted.attempts + 1
             else 1
         end,
         expires_at = case
-            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
-            then known.expires_at
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+            then counted.expires_at
             else excluded.expires_at
         end
-    returning expires_at, attempts > $3::integer as is_over
+    where
+        counted.attempts < $4::integer
+        or counted.expires_at at time zone 'UTC' <= excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+    returning key
 ), address as (
-    insert into login_attempts as known (key, attempts, expires_at)
-    select $2, 1, now() + make_interval(secs => $5) from account where not is_over
+    insert into login_attempts as counted (key, attempts, expires_at)
+    select $2, 1, now() + make_interval(secs => $6)
+    from pair
     on conflict (key) do update set
         attempts = case
-            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
-            then known.attempts + 1
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+            then counted.attempts + 1
             else 1
         end,
         expires_at = case
-            when known.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $5)
-            then known.expires_at
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+            then counted.expires_at
             else excluded.expires_at
         end
-    returning expires_at, attempts > $4::integer as is_over
+    where
+        counted.attempts < $5::integer
+        or counted.expires_at at time zone 'UTC' <= excluded.expires_at at time zone 'UTC' - make_interval(secs => $6)
+    returning key
 )
 select
-    ceil(extract(epoch from greatest(
-        case when account.is_over then account.expires_at end,
-        case when address.is_over then address.expires_at end
-    ) - now()))::integer as wait_seconds
-from account
+    case
+        when pair.key is null or (address.key is null and not before.has_logged_in)
+        then ceil(extract(epoch from coalesce(
+            greatest(pair_until, case when not has_logged_in then address_until end),
+            now() + make_interval(secs => $6)
+        ) - now()))::integer
+    end as wait_seconds,
+    address.key is not null as counts_for_address
+from before
+left join pair on true
+left join address on true;
+
+-- name: count_sign_up
+-- Counts a sign-up before its password is hashed. $1 is the key of the address, $2 its limit, $3 the seconds of the window;
+-- wait_seconds as above.
+with before as (
+    select max(case when attempts >= $2::integer then expires_at end) as address_until
+    from login_attempts
+    where key = $1 and expires_at > now()
+), address as (
+    insert into login_attempts as counted (key, attempts, expires_at)
+    select $1, 1, now() + make_interval(secs => $3)
+    from before
+    where address_until is null
+    on conflict (key) do update set
+        attempts = case
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $3)
+            then counted.attempts + 1
+            else 1
+        end,
+        expires_at = case
+            when counted.expires_at at time zone 'UTC' > excluded.expires_at at time zone 'UTC' - make_interval(secs => $3)
+            then counted.expires_at
+            else excluded.expires_at
+        end
+    where
+        counted.attempts < $2::integer
+        or counted.expires_at at time zone 'UTC' <= excluded.expires_at at time zone 'UTC' - make_interval(secs => $3)
+    returning key
+)
+select
+    case
+        when address.key is null
+        then ceil(extract(epoch from coalesce(address_until, now() + make_interval(secs => $3)) - now()))::integer
+    end as wait_seconds
+from before
 left join address on true;
 
 -- name: take_back_attempt
--- Uncounts an attempt of an account whose password was never looked at.
-update login_attempts
-set attempts = attempts - 1
-where key = $1 and attempts > 0
-returning attempts;
-
--- name: clear_attempts
--- After a success: forgets the account's count, takes the attempt off the address's, and sweeps some of what has expired.
-with cleared as (
-    delete from login_attempts
-    where key = $1
+-- Uncounts an attempt: one whose password was never looked at, or a sign-up that succeeded. $1 is the key of the pair, $2
+-- that of the address; null where the attempt was not counted under it.
+with pair as (
+    update login_attempts
+    set attempts = attempts - 1
+    where key = $1 and attempts > 0
     returning key
-), swept as (
-    delete from login_attempts
-    where key in (
-        select key from login_attempts
-        -- So old that no log-in of the moment is likely to hold one of them.
-        where expires_at < now() - make_interval(days => 1)
-        order by expires_at
-        limit 100
-    )
 )
 update login_attempts
 set attempts = attempts - 1
-where key = $2 and attempts > 0 and (select count(key) from cleared) >= 0 -- which makes it wait for `cleared`
+where key = $2 and attempts > 0 and (select count(key) from pair) >= 0 -- which makes it wait for `pair`
 returning attempts;
+
+-- name: clear_attempts
+-- After a log-in that succeeded: forgets the pair's count ($1), takes the attempt off the address's ($2, null where it was
+-- not counted), and remembers the pair ($3) for $4 seconds. A pair that was remembered within a day is left as it is.
+with pair as (
+    delete from login_attempts
+    where key = $1
+    returning key
+), remembered as (
+    insert into login_attempts as known (key, attempts, expires_at)
+    select $3, 0, now() + make_interval(secs => $4)
+    from (select count(key) as cleared from pair) as after_pair
+    on conflict (key) do update set expires_at = excluded.expires_at
+    where known.expires_at at time zone 'UTC' < excluded.expires_at at time zone 'UTC' - make_interval(days => 1)
+    returning key
+)
+update login_attempts
+set attempts = attempts - 1
+where key = $2 and attempts > 0 and (select count(key) from remembered) >= 0 -- which makes it wait for `remembered`
+returning attempts;
+
+-- name: sweep_attempts
+-- Deletes some of what has expired, and not just now: a log-in of the moment may hold such a row.
+delete from login_attempts
+where key in (
+    select key from login_attempts
+    where expires_at < now() - make_interval(mins => 1)
+    order by expires_at
+    limit 1000
+    for update skip locked
+);

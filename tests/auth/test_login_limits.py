@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from service.app import create_app
-from service.auth.login_limits import ADDRESS_FACTOR, WINDOW_SECONDS
+from service.auth import login_limits, passwords
+from service.auth.login_limits import ADDRESS_FACTOR, WINDOW_SECONDS, log_in_keys
 from service.postgres import connection_string
 from service.postgres.queries import SQL
 from tests.support.answers import assert_error
@@ -73,9 +75,28 @@ async def guess(api: Api, email: str = ADA, times: int = LIMIT, **given: Any) ->
 
 def assert_locked(response: httpx.Response) -> int:
     """Checks the sentence; returns the seconds that it names."""
-    seconds = response.headers["retry-after"]
-    assert_error(response, 429, f"Too many attempts, try again in {seconds} seconds")
-    return int(seconds)
+    seconds = int(response.headers["retry-after"])
+    minutes = (seconds + 59) // 60
+    assert_error(
+        response, 429, f"Too many attempts, try again in {f'{minutes} minutes' if minutes > 1 else '1 minute'}"
+    )
+    return seconds
+
+
+def count(owner: psycopg.Connection, sql: str) -> int:
+    row = owner.execute(sql.encode()).fetchone()
+    assert row
+    return int(row[0])
+
+
+ROWS = "select count(*) from login_attempts"
+
+
+def fill_address(owner: psycopg.Connection, address: str = "192.0.2.1") -> None:
+    """As many failures of the address as are allowed."""
+    insert = "insert into login_attempts values (%s, %s, now() + interval '10 minutes')"
+    insert += " on conflict (key) do update set attempts = excluded.attempts"
+    owner.execute(insert, (log_in_keys(ADA, address)[1], LIMIT * ADDRESS_FACTOR))
 
 
 async def test_over_the_limit_is_429_before_any_bcrypt(app: ASGIApp, checks: list[bytes]) -> None:
@@ -116,7 +137,8 @@ async def test_successes_are_no_failures_of_the_address(app: ASGIApp, owner: psy
     await guess(api, EVE, 1)
     for _ in range(4):
         assert (await api.log_in(ADA)).status_code == 200
-    assert owner.execute("select attempts from login_attempts order by key").fetchall() == [(1,), (1,)]
+    counts = "select attempts from login_attempts where attempts > 0"
+    assert owner.execute(counts).fetchall() == [(1,), (1,)]
 
 
 async def test_nobody_locks_another_out_from_elsewhere(app: ASGIApp) -> None:
@@ -128,11 +150,74 @@ async def test_nobody_locks_another_out_from_elsewhere(app: ASGIApp) -> None:
 
 async def test_an_address_has_a_wider_limit_over_all_accounts(app: ASGIApp, owner: psycopg.Connection) -> None:
     api = client_at(app, "192.0.2.1")
-    await guess(api, "nobody@example.com", 1)
-    owner.execute("update login_attempts set attempts = %s", (LIMIT * ADDRESS_FACTOR - 1,))
+    fill_address(owner)
+    owner.execute("update login_attempts set attempts = attempts - 1")
     await guess(api, "somebody@example.com", 1)
     assert_locked(await api.log_in(ADA))
     assert (await client_at(app, "192.0.2.2").log_in(ADA)).status_code == 200
+
+
+async def test_over_the_limit_no_row_is_new(app: ASGIApp, owner: psycopg.Connection) -> None:
+    """Before, each refused log-in for another account added a row."""
+    api = client_at(app, "192.0.2.1")
+    fill_address(owner)
+    for number in range(20):
+        assert_locked(await api.log_in(f"nobody{number}@example.com", WRONG))
+    assert count(owner, ROWS) == 1
+
+
+async def test_a_pair_that_has_logged_in_before_gets_through_its_addresss_limit(
+    app: ASGIApp, owner: psycopg.Connection
+) -> None:
+    office = client_at(app, "192.0.2.1")
+    assert (await office.log_in(ADA)).status_code == 200
+    fill_address(owner)
+    for _ in range(3):
+        assert (await office.log_in(ADA)).status_code == 200
+    assert_locked(await office.log_in(EVE))
+    fill_address(owner, "192.0.2.2")
+    assert_locked(await client_at(app, "192.0.2.2").log_in(ADA))
+
+
+async def test_such_a_pair_keeps_its_own_limit_and_takes_nothing_off_the_addresss(
+    app: ASGIApp, owner: psycopg.Connection, checks: list[bytes]
+) -> None:
+    """Else a person of the office could guess without end: each own log-in would make room for a guess."""
+    office = client_at(app, "192.0.2.1")
+    assert (await office.log_in(ADA)).status_code == 200
+    fill_address(owner)
+    for _ in range(3):
+        assert (await office.log_in(ADA)).status_code == 200
+    assert_locked(await office.log_in("nobody@example.com", WRONG))
+    await guess(office, ADA, LIMIT)
+    checks.clear()
+    assert_locked(await office.log_in(ADA))
+    assert not checks
+
+
+async def test_a_pair_is_remembered_for_ninety_days(app: ASGIApp, owner: psycopg.Connection) -> None:
+    office = client_at(app, "192.0.2.1")
+    assert (await office.log_in(ADA)).status_code == 200
+    left = "select max(extract(days from expires_at - now())) from login_attempts where attempts = 0"
+    assert count(owner, left) == 89
+    fill_address(owner)
+    owner.execute("update login_attempts set expires_at = now() - interval '1 second' where attempts = 0")
+    assert_locked(await office.log_in(ADA))
+
+
+async def test_what_is_refused_for_want_of_room_is_counted_for_nobody(
+    app: ASGIApp, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, 201 log-ins at once locked a whole office out."""
+    monkeypatch.setattr(passwords, "QUEUE", 0)
+    monkeypatch.setattr(passwords, "FULL_SECONDS", 0.0)
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: time.sleep(0.1))
+    api = client_at(app, "192.0.2.1")
+    answers = await asyncio.gather(*(api.log_in(f"nobody{number}@example.com", WRONG) for number in range(40)))
+    failed = [answer.status_code for answer in answers].count(401)
+    assert 0 < failed < 20
+    assert count(owner, "select max(attempts) from login_attempts") == failed
+    assert count(owner, "select count(*) from login_attempts where attempts > 0") == failed + 1
 
 
 async def test_what_is_refused_counts_no_further_for_the_address(app: ASGIApp, owner: psycopg.Connection) -> None:
@@ -169,11 +254,15 @@ async def test_the_count_ends_with_its_window(app: ASGIApp, owner: psycopg.Conne
     assert assert_locked(await api.log_in(ADA)) > WINDOW_SECONDS - 60
 
 
-async def test_what_has_expired_is_swept(app: ASGIApp, owner: psycopg.Connection) -> None:
+async def test_what_has_expired_is_swept_by_a_failure(
+    app: ASGIApp, owner: psycopg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await guess(client_at(app, "192.0.2.1"), EVE, 1)
-    owner.execute("update login_attempts set expires_at = now() - interval '2 days'")
-    assert (await client_at(app, "192.0.2.2").log_in(ADA)).status_code == 200
-    assert owner.execute("select count(*) from login_attempts where expires_at < now()").fetchone() == (0,)
+    owner.execute("update login_attempts set expires_at = now() - interval '2 minutes'")
+    monkeypatch.setattr(login_limits, "SWEEP_SECONDS", 0.0)
+    async with service(database_url) as another:
+        await guess(client_at(another, "192.0.2.2"), EVE, 1)
+    assert count(owner, "select count(*) from login_attempts where expires_at < now()") == 0
 
 
 async def test_two_services_share_the_count(app: ASGIApp, database_url: str) -> None:
@@ -184,11 +273,29 @@ async def test_two_services_share_the_count(app: ASGIApp, database_url: str) -> 
             assert_locked(await client_at(each, "192.0.2.1").log_in(ADA))
 
 
+async def test_sign_ups_that_fail_are_counted_by_address(app: ASGIApp, owner: psycopg.Connection) -> None:
+    owner.execute("insert into login_attempts values (%s, 1, now())", (b"expired",))
+    api = client_at(app, "192.0.2.1")
+    assert (await api.sign_up("new@example.com")).status_code == 201
+    assert_error(await api.sign_up(ADA), 409, "Email already registered")
+    assert count(owner, "select sum(attempts) from login_attempts where expires_at > now()") == 1
+    owner.execute("update login_attempts set attempts = %s where expires_at > now()", (LIMIT * ADDRESS_FACTOR,))
+    rows = count(owner, ROWS)
+    for number in range(5):
+        assert_locked(await api.sign_up(f"new{number}@example.com"))
+    assert count(owner, ROWS) == rows
+    assert (await client_at(app, "192.0.2.2").sign_up("other@example.com")).status_code == 201
+    assert (await api.log_in(EVE)).status_code == 200
+
+
 async def test_zero_turns_every_limit_off(app: ASGIApp, database_url: str, owner: psycopg.Connection) -> None:
     await guess(client_at(app, "192.0.2.1"))
     owner.execute("update login_attempts set attempts = 1000000")
     async with service(database_url, limit=0) as unlimited:
-        await guess(client_at(unlimited, "192.0.2.1"), times=LIMIT + 1)
+        api = client_at(unlimited, "192.0.2.1")
+        await guess(api, times=LIMIT + 1)
+        assert_error(await api.sign_up(ADA), 409, "Email already registered")
+    assert count(owner, "select count(*) from login_attempts where attempts < 1000000") == 0
 
 
 async def test_guesses_and_successes_at_once_never_wait_for_each_other(
@@ -198,9 +305,12 @@ async def test_guesses_and_successes_at_once_never_wait_for_each_other(
 
     async def guess_and_succeed(pool: asyncpg.Pool, number: int) -> None:
         account = b"account %d" % (number % 2)
-        for _ in range(100):
-            await pool.fetchrow(SQL.count_attempt.sql, account, b"address", 10, 200, 900.0)
-            await pool.fetchrow(SQL.clear_attempts.sql, account, b"address")
+        for _ in range(60):
+            await pool.fetchrow(SQL.count_log_in.sql, account, b"address", b"known" + account, 10, 200, 900.0)
+            await pool.fetchrow(SQL.take_back_attempt.sql, account, b"address")
+            await pool.fetchrow(SQL.count_log_in.sql, account, b"address", b"known" + account, 10, 200, 900.0)
+            await pool.fetchrow(SQL.clear_attempts.sql, account, b"address", b"known" + account, 900.0)
+            await pool.fetchrow(SQL.sweep_attempts.sql)
 
     async with (
         asyncpg.create_pool(**connection_string.parse(owner_url).connect, min_size=8, max_size=8) as pool,

@@ -57,7 +57,8 @@ def version(api: Api, task: str) -> str:
 CASES = {
     "create_user": Case(sign_up, 201),
     "find_user": Case(log_in, 200),
-    "count_attempt": Case(log_in, 200),
+    "count_log_in": Case(log_in, 200),
+    "count_sign_up": Case(sign_up, 201),
     "clear_attempts": Case(log_in, 200),
     "create_task": Case(create_uncounted, 201, tasks=3),
     "create_task_within_limit": Case(lambda api, user, task: api.create_task(user, key="k1"), 201, tasks=2),
@@ -73,8 +74,8 @@ CASES = {
     "delete_task": Case(lambda api, user, task: api.delete_task(user, task), 204, tasks=0),
     "ping": Case(lambda api, user, task: api.get("/health"), 200),
 }
-# For the start, for a log-in that waited in vain, and for Better Auth's users, whose own tests cut its connection.
-OTHERS = {"applied_migrations", "take_back_attempt", "create_task_and_user"}
+# For the start, after a sign-up, every ten seconds, and for Better Auth's users, whose own tests cut its connection.
+OTHERS = {"applied_migrations", "take_back_attempt", "sweep_attempts", "create_task_and_user"}
 each_statement = pytest.mark.parametrize("name", CASES)
 
 

@@ -1,10 +1,14 @@
-"""`python -m tests.support.flooders PORT SECONDS`: 64 clients that log in without pause, in a process of their own, for
-they would slow down whoever measures beside them. Prints a JSON list of [status, seconds]."""
+"""`python -m tests.support.flooders PORT SECONDS [sign-up]`: 64 clients log in, or sign up and log in, without pause.
+
+A separate process, because they would slow down whoever measures beside them. Prints a JSON list of [status, seconds].
+"""
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Iterator
 
 from tests.support.api import PASSWORD
 
@@ -20,8 +24,8 @@ class Client:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, port: int) -> "Client":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def connect(cls, port: int, address: str = "127.0.0.1") -> "Client":
+        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0)))
 
     async def call(self, request: bytes) -> tuple[int, bytes, bytes]:
         """Status, head and body of the answer."""
@@ -34,26 +38,42 @@ class Client:
         self._writer.close()
 
 
-async def log_in_without_pause(port: int, number: int, end: float, log_ins: list[tuple[int, float]]) -> None:
-    password = PASSWORD if number % 2 else "a wrong password"
-    body = json.dumps({"email": EMAIL, "password": password}).encode()
-    request = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+def requests(number: int, sign_up: bool) -> Iterator[bytes]:
+    """Log-ins without end, right ones of every other client; with a sign-up before each: its e-mail is new or taken, by
+    turns."""
+    log_in = post("login", EMAIL, PASSWORD if number % 2 else "a wrong password")
+    for turn in itertools.count():
+        if sign_up:
+            yield post("signup", EMAIL if turn % 2 else f"new-{number}-{turn}@example.com", PASSWORD)
+        yield log_in
+
+
+def post(call: str, email: str, password: str) -> bytes:
+    body = json.dumps({"email": email, "password": password}).encode()
+    head = f"POST /api/auth/{call} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def send_without_pause(port: int, number: int, sign_up: bool, end: float) -> list[tuple[int, float]]:
     client = await Client.connect(port)
-    while time.monotonic() < end:
+    answers: list[tuple[int, float]] = []
+    for request in requests(number, sign_up):
         began = time.monotonic()
+        if began >= end:
+            break
         status, head, answer = await client.call(request)
-        log_ins.append((status, time.monotonic() - began))
+        answers.append((status, time.monotonic() - began))
         assert b"content-type: application/json\r\n" in head
         json.loads(answer)
     client.close()
+    return answers
 
 
-async def flood(port: int, seconds: float) -> list[tuple[int, float]]:
-    log_ins: list[tuple[int, float]] = []
+async def flood(port: int, seconds: float, sign_up: bool) -> list[tuple[int, float]]:
     end = time.monotonic() + seconds
-    await asyncio.gather(*(log_in_without_pause(port, number, end, log_ins) for number in range(CLIENTS)))
-    return log_ins
+    answers = await asyncio.gather(*(send_without_pause(port, number, sign_up, end) for number in range(CLIENTS)))
+    return list(itertools.chain(*answers))
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(flood(int(sys.argv[1]), float(sys.argv[2])))))
+    print(json.dumps(asyncio.run(flood(int(sys.argv[1]), float(sys.argv[2]), "sign-up" in sys.argv))))

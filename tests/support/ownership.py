@@ -58,6 +58,8 @@ class _Check:
             self.faults.append(f"{kind} is not known")
         if isinstance(node, ast.FuncCall) and ".".join(strings(node.funcname)) not in self._functions:
             self.faults.append(f"the function {'.'.join(strings(node.funcname))} is not known")
+        if isinstance(node, ast.LockingClause) and node.waitPolicy and "tasks" in self._permitted:
+            self.faults.append("a row lock on tasks that does not wait")
         if isinstance(node, ast.RangeVar) and id(node) not in self._accounted:
             self.faults.append(f"{node.relname} stands where no table is expected")
         if self._owner and is_owner(node) and id(node) not in self._accounted:

@@ -11,13 +11,14 @@ from pglast import ast
 from pglast.enums import BoolExprType, JoinType
 
 FUNCTIONS = frozenset(
-    {"task_json", "string_agg", "array_agg", "count", "ceil", "now", "make_interval"}
+    {"task_json", "string_agg", "array_agg", "count", "max", "ceil", "now", "make_interval"}
     | {"pg_catalog.timezone", "pg_catalog.extract"}
 )
 """None of them reads a table or changes the session."""
 KNOWN = {
     "SelectStmt": {"targetList", "fromClause", "whereClause", "withClause", "valuesLists"}
     | {"sortClause", "limitCount", "limitOption", "lockingClause"},
+    "LockingClause": {"strength", "waitPolicy"},
     "InsertStmt": {"relation", "cols", "selectStmt", "onConflictClause", "returningClause", "withClause"},
     "UpdateStmt": {"relation", "targetList", "fromClause", "whereClause", "returningClause", "withClause"},
     "DeleteStmt": {"relation", "usingClause", "whereClause", "returningClause", "withClause"},
@@ -35,7 +36,6 @@ KNOWN = {
     "SubLink": {"subLinkType", "testexpr", "subselect", "operName"},
     "BoolExpr": {"boolop", "args"},
     "A_Expr": {"name", "lexpr", "rexpr", "kind"},
-    "LockingClause": {"strength"},
     "NullTest": {"arg", "nulltesttype"},
     "CaseExpr": {"args", "defresult"},
     "CaseWhen": {"expr", "result"},

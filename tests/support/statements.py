@@ -19,11 +19,17 @@ class Use(NamedTuple):
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
     "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
-    "count_attempt": Use(
-        ["bytea", "bytea", "int4", "int4", "float8"], [b"both", b"address", 10, 200, 900.0], {"wait_seconds": "int4"}
+    "count_log_in": Use(
+        ["bytea", "bytea", "bytea", "int4", "int4", "float8"],
+        [b"pair", b"address", b"remembered", 10, 200, 900.0],
+        {"wait_seconds": "int4", "counts_for_address": "bool"},
     ),
-    "take_back_attempt": Use(["bytea"], [b"account"], {"attempts": "int8"}),
-    "clear_attempts": Use(["bytea", "bytea"], [b"both", b"address"], {"attempts": "int8"}),
+    "count_sign_up": Use(["bytea", "int4", "float8"], [b"sign-up", 200, 900.0], {"wait_seconds": "int4"}),
+    "take_back_attempt": Use(["bytea", "bytea"], [b"pair", b"address"], {"attempts": "int8"}),
+    "clear_attempts": Use(
+        ["bytea", "bytea", "bytea", "float8"], [b"pair", b"address", b"remembered", 86400.0], {"attempts": "int8"}
+    ),
+    "sweep_attempts": Use([], [], {}),
     "create_task": Use(["uuid", "uuid", "text", "text", "bytea"], [USER, TASK, "Title", None, None], {"body": "text"}),
     "create_task_within_limit": Use(
         ["uuid", "uuid", "text", "text", "bytea", "int8"],

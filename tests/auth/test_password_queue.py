@@ -1,0 +1,95 @@
+"""Who waits for a bcrypt thread, in which order, and who loses the place. One thread, so that the order can be seen."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import bcrypt
+import pytest
+from starlette.requests import ClientDisconnect
+
+from service.auth import passwords
+from service.auth.passwords import Client, Passwords
+from service.errors import ApiError
+
+pytestmark = pytest.mark.anyio
+
+CHEAP = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+
+
+async def stays() -> None:
+    await asyncio.Event().wait()
+
+
+OFFICE, HOME = Client("192.0.2.1", stays), Client("192.0.2.2", stays)
+
+
+@pytest.fixture
+async def queue(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Passwords]:
+    """Passwords with one thread, which is busy for some tenths of a second."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    made = Passwords()
+    busy = asyncio.create_task(made.matches("x", None, Client("198.51.100.1", stays)))
+    await asyncio.sleep(0)
+    assert made.queue == 1
+    yield made
+    await busy
+    made.close()
+
+
+async def test_log_ins_go_before_sign_ups_and_the_network_with_the_fewest_first(queue: Passwords) -> None:
+    done: list[str] = []
+
+    async def log_in(name: str, client: Client) -> None:
+        await queue.matches("x", CHEAP, client)
+        done.append(name)
+
+    async def sign_up(name: str, client: Client) -> None:
+        await queue.hash("a password", client)
+        done.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sign_up("sign-up from the office", OFFICE))
+        await asyncio.sleep(0)
+        for number in range(3):
+            group.create_task(log_in(f"log-in {number} from the office", OFFICE))
+            await asyncio.sleep(0)
+        group.create_task(log_in("log-in from home", HOME))
+    assert done == [
+        "log-in from home", "log-in 0 from the office", "log-in 1 from the office", "log-in 2 from the office",
+        "sign-up from the office",
+    ]  # fmt: skip
+
+
+async def test_a_full_queue_is_left_by_the_last_of_the_network_with_the_most(
+    queue: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "FULL_SECONDS", 0.0)
+    office = [asyncio.create_task(queue.matches("x", CHEAP, OFFICE)) for _ in range(passwords.QUEUE)]
+    await asyncio.sleep(0)
+    assert await queue.matches("x", CHEAP, HOME)
+    results = await asyncio.gather(*office, return_exceptions=True)
+    assert [isinstance(result, ApiError) for result in results] == [False] * (passwords.QUEUE - 1) + [True]
+
+
+async def test_a_client_that_leaves_gives_up_its_place(queue: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bcrypt, "hashpw", None)  # would be called
+    left = asyncio.Event()
+
+    async def leaves() -> None:
+        await left.wait()
+
+    waiting = asyncio.create_task(queue.hash("a password", Client("192.0.2.1", leaves)))
+    await asyncio.sleep(0)
+    assert queue.queue == 2
+    left.set()
+    with pytest.raises(ClientDisconnect):
+        await waiting
+    assert queue.queue == 1
+
+
+async def test_whoever_waits_too_long_is_503(queue: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "LOG_IN_WAIT_SECONDS", 0.01)
+    with pytest.raises(ApiError, match="temporarily unavailable"):
+        await queue.matches("x", CHEAP, HOME)
+    assert queue.queue == 1

@@ -1,0 +1,58 @@
+"""64 clients at one address sign up and log in without pause: whoever logs in from elsewhere does not feel them."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+
+import bcrypt
+import psycopg
+import pytest
+
+from tests.support.api import PASSWORD
+from tests.support.commands import PROJECT
+from tests.support.databases import Template
+from tests.support.flooders import EMAIL, Client, post
+from tests.support.service_process import start_service
+
+SECONDS = float(os.environ.get("DRILL_FLOOD_SECONDS", "60"))
+LOG_INS, ALLOWED_SECONDS = 30, 2.0
+EVE = "eve@example.com"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("limit", ["10", "0"], ids=["limited", "without limits"])
+async def test_a_right_log_in_from_another_address_succeeds_within_two_seconds(template: Template, limit: str) -> None:
+    stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=limit) as served:
+        with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
+            for email in (EMAIL, EVE):
+                insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, %s)"
+                owner.execute(insert, (email, stored))
+        command = [sys.executable, "-m", "tests.support.flooders", str(served.port), str(SECONDS), "sign-up"]
+        flood = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdout=asyncio.subprocess.PIPE)
+        await asyncio.sleep(1)
+        log_ins = await log_in_elsewhere(served.port)
+        answers = json.loads((await flood.communicate())[0])
+    print(f"The flood: {dict(Counter(status for status, _ in answers))}")
+    slowest = max(seconds for _, seconds in log_ins)
+    print(f"Log-ins elsewhere: {dict(Counter(status for status, _ in log_ins))}, slowest {slowest:.2f} s")
+    assert len(answers) > 100
+    assert [status for status, _ in log_ins] == [200] * LOG_INS
+    assert slowest < ALLOWED_SECONDS
+
+
+async def log_in_elsewhere(port: int) -> list[tuple[int, float]]:
+    """Status and seconds of each of the right log-ins, spread over the time of the flood."""
+    log_ins: list[tuple[int, float]] = []
+    began = time.monotonic()
+    for number in range(LOG_INS):
+        await asyncio.sleep(max(0.0, began + number * (SECONDS - 3) / LOG_INS - time.monotonic()))
+        sent = time.monotonic()
+        client = await Client.connect(port, "127.0.0.2")
+        status, _, _ = await client.call(post("login", EVE, PASSWORD))
+        log_ins.append((status, time.monotonic() - sent))
+        client.close()
+    return log_ins
