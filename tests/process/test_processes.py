@@ -13,96 +13,56 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from embedded.postgres import Embedded
 from service.postgres.migrations import migrate
 from tests.support.commands import PROJECT, environment, run
-from tests.support.commands import start as start_process
+from tests.support.guard import processes_of
 from tests.support.programs import missing, program
+from tests.support.service_process import ServiceProcess, wait_until_gone
 
 AS_ROOT = os.geteuid() == 0
 
 
-@dataclass(frozen=True)
-class Process:
-    """Known by its number and when it started: numbers are used again, and an orphan gets another parent."""
+class DevelopmentService(ServiceProcess):
+    """A service with the embedded database in this DATA_DIR."""
 
-    pid: int
-    started: str
-    parent: int = field(compare=False)
-    user: int = field(compare=False)
-
-
-def all_processes() -> set[Process]:
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = (folder / "stat").read_text(errors="replace").rpartition(") ")[2].split()
-            if fields[0] != "Z":
-                found.add(Process(int(folder.name), fields[19], int(fields[1]), folder.stat().st_uid))
-    return found
-
-
-class Service:
-    """A `python -m service` that answers; `lines` is what it told the person at the terminal."""
-
-    def __init__(self, process: subprocess.Popen[str], data_dir: Path) -> None:
-        self.process = process
+    def __init__(self, folder: Path, data_dir: Path, values: dict[str, str], **options: Any) -> None:
+        super().__init__(folder, {"DATA_DIR": str(data_dir), **values}, **options)
         self.data_dir = data_dir
-        self.lines: list[str] = []
-        # Read in the background all along: a pipe that is full would stop the service.
-        self._errors: list[str] = []
-        threading.Thread(target=lambda: self._errors.extend(process.stderr or ()), daemon=True).start()
 
-    def wait_for(self, words: str) -> str:
-        """The line with these words; fails where the service ends before."""
-        for line in self._told():
-            self.lines.append(line)
-            if words in line:
-                return line
-        raise AssertionError(f"it ended with {self.process.wait()}:\n{''.join(self._errors)}")
-
-    def _told(self) -> Iterator[str]:
-        """Without the log, which is JSON."""
-        return (line.rstrip("\n") for line in self.process.stdout or () if not line.startswith("{"))
-
-    def wait_until_it_answers(self) -> "Service":
-        self.wait_for("  curl ")
-        self.url = self.lines[-1].split()[1].removesuffix("/api/auth/signup")
-        return self
-
-    def processes(self) -> set[Process]:
+    def processes(self) -> set[psutil.Process]:
         """The service, its workers and its database server."""
-        roots = {self.process.pid}
-        with contextlib.suppress(FileNotFoundError):
-            roots.add(postmaster(self.data_dir))
-        running = all_processes()
-        for _ in range(3):  # generations
-            roots |= {process.pid for process in running if process.parent in roots}
-        return {process for process in running if process.pid in roots}
+        return super().processes() | processes_of(self.data_dir)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stops it; fails where anything of it is left."""
         everything = self.processes()
-        self.process.send_signal(number)
-        status = self.process.wait(timeout=60)
-        self.lines += self._told()
-        assert_gone(everything)
+        status = super().stop(number)
+        wait_until_gone(everything)
         assert not pid_file(self.data_dir).exists()
         return status
 
+    def kill_what_is_left(self) -> None:
+        left = processes_of(self.data_dir)
+        if self.process.poll() is None:
+            left |= self.processes()
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.wait()
 
-Start = Callable[..., Service]
+
+Start = Callable[..., DevelopmentService]
 
 
 def pid_file(data_dir: Path) -> Path:
@@ -113,33 +73,19 @@ def postmaster(data_dir: Path) -> int:
     return int(pid_file(data_dir).read_text().split()[0])
 
 
-def assert_gone(processes: set[Process], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while left := processes & all_processes():
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
-
-
-def stop_what_is_left(service: Service) -> None:
-    for process in service.processes():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-    service.process.communicate()
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts services, each in a folder without a .env file, and stops what a failed test left."""
-    services: list[Service] = []
+    services: list[DevelopmentService] = []
 
-    def start(data_dir: Path, **values: str) -> Service:
-        process = start_process(tmp_path, "service", **{"PORT": "0", "DATA_DIR": str(data_dir), **values})
-        services.append(Service(process, data_dir))
+    def start(data_dir: Path, options: dict[str, Any] | None = None, **values: str) -> DevelopmentService:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        services.append(DevelopmentService(folder, data_dir, values, **(options or {})))
         return services[-1]
 
     yield start
     for service in services:
-        stop_what_is_left(service)
+        service.kill_what_is_left()
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +190,10 @@ def test_after_a_sigkill_the_workers_end_and_the_next_start_takes_the_database_o
     killed = start(used, WORKERS=workers).wait_until_it_answers()
     assert account(killed.url, "signup").status_code == 201
     server = postmaster(used)
-    own = {process for process in killed.processes() if server not in (process.pid, process.parent)}
+    own = killed.processes() - processes_of(used)
     assert len(own) >= int(workers)
     killed.process.kill()
-    assert_gone(own)
+    wait_until_gone(own)
 
     service = start(used, PORT=str(urlsplit(killed.url).port)).wait_until_it_answers()
     assert postmaster(used) == server
@@ -349,24 +295,17 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start) -> Non
             shutil.copytree(PROJECT / folder, clone / folder)
         subprocess.run(["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", home], check=True)
         code = f"{clone}{os.pathsep}{sysconfig.get_paths()['purelib']}"
-        values = environment(PORT="0", DATA_DIR=str(data_dir), PYTHONPATH=code)
-        values = {name: value for name, value in values.items() if not name.startswith("COVERAGE")}
-        plain |= {"cwd": home, "env": values, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        python = _python_for(plain)
-        service = Service(subprocess.Popen([python, "-m", "service"], **plain), data_dir)
-        try:
-            service.wait_until_it_answers()
-            assert account(service.url, "signup").status_code == 201
-            assert {process.user for process in service.processes()} == {nobody.pw_uid}
-            assert service.stop() == 0
-        finally:
-            stop_what_is_left(service)
+        values = environment(DATA_DIR=str(data_dir), PYTHONPATH=code)
+        plain["cwd"] = home
+        plain["env"] = {name: value for name, value in values.items() if not name.startswith("COVERAGE")}
+        service = start(data_dir, {"python": _python_for(plain), **plain})
+        service.wait_until_it_answers()
+        assert account(service.url, "signup").status_code == 201
+        assert {process.uids().real for process in service.processes()} == {nobody.pw_uid}
+        assert service.stop() == 0
         of_root = start(data_dir, PYTHONPATH=code).wait_until_it_answers()
-        try:
-            assert account(of_root.url, "login").status_code == 200
-            assert of_root.stop() == 0
-        finally:
-            stop_what_is_left(of_root)  # before its folder goes
+        assert account(of_root.url, "login").status_code == 200
+        assert of_root.stop() == 0
 
 
 def _python_for(plain: dict[str, Any]) -> str:

@@ -1,65 +1,94 @@
 """The service as a process: `python -m service` with its own HTTP protocol, on a port that the system chooses."""
 
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
 from tests.support.api import ORIGIN, SECRET
 from tests.support.commands import environment
+from tests.support.guard import runs
 
-ANSWERS = re.compile(r"The service answers at (http://127\.0\.0\.1:(\d+))")
-START_SECONDS = 30
+ANSWERS = re.compile(r"The service answers at (http://\S+:(\d+))")
+START_SECONDS = 60
+STOP_SECONDS = 60
 
 
-@dataclass(frozen=True)
 class ServiceProcess:
-    url: str
-    port: int
-    log: Path
-    """The file that gets stdout and stderr."""
-    pid: int
+    """A service that runs in `folder`, where it would read a .env file; `url` is where it answers, once it does."""
+
+    url = ""
+    port = 0
+
+    def __init__(self, folder: Path, values: dict[str, str], python: str = sys.executable, **options: Any) -> None:
+        """`options` are Popen's: another user, another environment."""
+        self.log = folder / "log"
+        """The file that gets stdout and stderr."""
+        with self.log.open("wb") as output:
+            options = {"cwd": folder, "env": environment(**values), "stdout": output, "stderr": output, **options}
+            self.process = subprocess.Popen([python, "-m", "service"], **options)
+        self.pid = self.process.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """What it told the person at the terminal: all lines but those of the log, which are JSON."""
+        return [line for line in self.log.read_text().splitlines() if not line.startswith("{")]
+
+    def wait_for(self, words: str) -> str:
+        """The line with these words; fails where the service ends before."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            running = self.process.poll() is None and time.monotonic() < deadline
+            if found := [line for line in self.lines if words in line]:
+                return found[0]
+            if not running:
+                raise RuntimeError(f"the service did not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def wait_until_it_answers(self) -> Self:
+        self.wait_for("  curl ")
+        answers = ANSWERS.search(self.log.read_text())
+        assert answers
+        self.url, self.port = answers[1], int(answers[2])
+        return self
+
+    def processes(self) -> set[psutil.Process]:
+        """The service and its workers."""
+        process = psutil.Process(self.pid)
+        return {process, *process.children(recursive=True)}
 
     def memory(self) -> int:
-        """Bytes of private memory of the process and its workers."""
-        process = psutil.Process(self.pid)
-        return sum(int(each.memory_full_info().uss) for each in (process, *process.children(recursive=True)))
+        """Bytes of their private memory."""
+        return sum(int(process.memory_full_info().uss) for process in self.processes())
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit status; it may be stopped twice."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
 
 
 @contextmanager
 def start_service(database_url: str, **settings: str) -> Iterator[ServiceProcess]:
     """Runs the service in an empty folder, so that it reads no .env file; stops it when the block ends."""
-    values = {
-        "DATABASE_URL": database_url,
-        "BETTER_AUTH_SECRET": SECRET,
-        "FRONTEND_URL": ORIGIN,
-        "PORT": "0",
-        **settings,
-    }
+    values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "FRONTEND_URL": ORIGIN, **settings}
     with tempfile.TemporaryDirectory(prefix="todo-service-") as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            command = [sys.executable, "-m", "service"]
-            process = subprocess.Popen(command, cwd=folder, env=environment(**values), stdout=output, stderr=output)
+        service = ServiceProcess(Path(folder), values)
         try:
-            url, port = _address(log, process)
-            yield ServiceProcess(url, port, log, process.pid)
+            yield service.wait_until_it_answers()
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            service.stop()
 
 
-def _address(log: Path, process: subprocess.Popen[bytes]) -> tuple[str, int]:
-    deadline = time.monotonic() + START_SECONDS
-    while not (answers := ANSWERS.search(log.read_text())):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the service did not start:\n{log.read_text()}")
-        time.sleep(0.02)
-    return answers[1], int(answers[2])
+def wait_until_gone(processes: set[psutil.Process], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while left := [process for process in processes if runs(process)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
