@@ -157,7 +157,7 @@ def live(template: Template, live_database: str) -> Iterator[ServiceProcess]:
 async def web(template: Template, live: ServiceProcess, live_database: str) -> AsyncIterator[Api]:
     """The frontend's side of that process."""
     with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
-        async with httpx.AsyncClient(base_url=live.url, headers=BROWSER) as client:
+        async with httpx.AsyncClient(base_url=live.url, headers=BROWSER, timeout=30) as client:
             yield Api(client, owner)
 
 

@@ -68,7 +68,7 @@ def written(live: ServiceProcess, request_id: str) -> str:
 def test_each_request_is_one_line_without_what_the_client_sent(database_url: str) -> None:
     email, password, title = "Grace.Hopper@example.com", "a very private password", "a very private title"
     began = datetime.now(UTC)
-    with start_service(database_url) as live, httpx.Client(base_url=live.url) as client:
+    with start_service(database_url) as live, httpx.Client(base_url=live.url, timeout=30) as client:
         account = {"email": email, "password": password}
         signed_up = client.post("/api/auth/signup", json=account).json()
         client.post("/api/auth/login", json={**account, "password": "private, too"})
@@ -150,7 +150,7 @@ def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
 ) -> None:
     owner.execute(QUOTING_TRIGGER)
     owner.execute("alter table tasks rename to elsewhere")
-    with start_service(database_url) as live, httpx.Client(base_url=live.url) as client:
+    with start_service(database_url) as live, httpx.Client(base_url=live.url, timeout=30) as client:
         mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
         broken = client.get("/api/tasks", headers=mine)
         for email in ("detail@example.com", "message@example.com"):
@@ -171,7 +171,11 @@ def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
 def test_a_lost_connection_is_one_line_with_its_cause(
     database_url: str, owner: psycopg.Connection, owner_url: str
 ) -> None:
-    with start_service(database_url) as live, httpx.Client(base_url=live.url) as client, ThreadPoolExecutor() as thread:
+    with (
+        start_service(database_url) as live,
+        httpx.Client(base_url=live.url, timeout=30) as client,
+        ThreadPoolExecutor() as thread,
+    ):
         mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}", "X-Request-ID": "healed"}
         with psycopg.connect(owner_url) as holder:
             holder.execute("lock table tasks")

@@ -91,7 +91,7 @@ def test_what_the_service_says_passes_unchanged(
     site: Site, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     headers = {"Accept-Encoding": "identity", **headers}
-    with httpx.Client(base_url=site.service.url, headers=BROWSER) as direct, site.proxy.client() as page:
+    with httpx.Client(base_url=site.service.url, headers=BROWSER, timeout=30) as direct, site.proxy.client() as page:
         expected, answer = (each.request(method, path, content=body, headers=headers) for each in (direct, page))
     assert (answer.status_code, answer.content) == (expected.status_code, expected.content)
     for response in (answer, expected):
