@@ -11,6 +11,7 @@ from service import docs, health, tasks, users
 from service.auth.better_auth import BetterAuthTokens
 from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
+from service.auth.token_cutoffs import TokenCutoffs
 from service.auth.tokens import Tokens
 from service.config import Settings, connection
 from service.errors import not_found
@@ -64,7 +65,8 @@ def create_app(settings: Settings) -> ASGIApp:
         # Objects that exist now live until the end: no garbage collection needs to look at them again.
         gc.collect()
         gc.freeze()
-        hours, issuer = settings.jwt_expiration_hours, settings.better_auth_url
+        arguments = secret, settings.jwt_expiration_hours, TokenCutoffs(pool)
+        issuer = settings.better_auth_url
         yield {
             "idempotency_secret": idempotency.derive_secret(secret),
             "login_limits": LoginLimits(pool, settings.login_failure_limit),
@@ -72,7 +74,7 @@ def create_app(settings: Settings) -> ASGIApp:
             "pool": pool,
             "probe": probe,
             "task_limit": TaskLimit(settings.task_limit),
-            "tokens": BetterAuthTokens(secret, hours, issuer) if issuer else Tokens(secret, hours),
+            "tokens": BetterAuthTokens(*arguments, issuer) if issuer else Tokens(*arguments),
         }
         recorder.flush()
         passwords.close()

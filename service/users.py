@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 import unicodedata
 import uuid
 from typing import Annotated
@@ -90,7 +91,7 @@ async def sign_up(request: Request[State]) -> Response:
     await state["pool"].fetch_one(SQL.create_user, user_id, sent.email, password_hash, deadline=deadline)
     with contextlib.suppress(ApiError):  # the account is made, so the answer is 201 whatever becomes of the count
         await state["login_limits"].take_back(attempt, deadline)
-    return _account(request, user_id, sent.email, 201)
+    return _account(request, user_id, sent.email, 201, time.time())
 
 
 async def log_in(request: Request[State]) -> Response:
@@ -102,6 +103,8 @@ async def log_in(request: Request[State]) -> Response:
         # No address, but the same work as for one: the time must not tell.
         email = ""
     attempt = await state["login_limits"].count_log_in(email, address, deadline)
+    # Before the hash is read: when another password is set meanwhile, the token of this log-in ends with the others.
+    now = time.time()
     row = await state["pool"].fetch_one(SQL.find_user, email, deadline=deadline)
     try:
         password_hash = row and row["password_hash"]
@@ -113,7 +116,7 @@ async def log_in(request: Request[State]) -> Response:
         logger.warning("log-in refused from %s: %s", address, "wrong password" if row else "unknown e-mail")
         raise ApiError(401, "Invalid email or password", {"WWW-Authenticate": "Bearer"})
     await state["login_limits"].succeeded(attempt, deadline)
-    return _account(request, str(row["id"]), row["email"], 200)
+    return _account(request, str(row["id"]), row["email"], 200, max(now, row["tokens_valid_from"]))
 
 
 def _address(request: Request[State]) -> str:
@@ -129,6 +132,6 @@ def _client(request: Request[State], address: str) -> Client:
     return Client(client_network(address), disconnected)
 
 
-def _account(request: Request[State], user_id: str, email: str, status: int) -> Response:
-    token = state_of(request.scope)["tokens"].issue(user_id, email)
+def _account(request: Request[State], user_id: str, email: str, status: int, issued_at: float) -> Response:
+    token = state_of(request.scope)["tokens"].issue(user_id, email, issued_at)
     return JSONResponse({"token": token, "user": {"id": user_id, "email": email}}, status)

@@ -25,6 +25,10 @@ grant select, insert, update, delete on tasks to todo_service;
 -- The count of log-ins that have not succeeded.
 grant select, insert, update, delete on login_attempts to todo_service;
 
+-- Which tokens were ended: only the owner ends any. The default privileges below have granted more.
+revoke insert, update, delete on token_cutoffs from todo_service;
+grant select on token_cutoffs to todo_service;
+
 -- Which migrations are applied, for the look at the start.
 grant select on _yoyo_migration to todo_service;
 

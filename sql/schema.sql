@@ -34,6 +34,11 @@ CREATE TABLE public.tasks (
     CONSTRAINT tasks_title_trimmed CHECK ((title = btrim(title, E'\u0009\u000a\u000b\u000c\u000d\u001c\u001d\u001e\u001f \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000'::text)))
 );
 
+CREATE TABLE public.token_cutoffs (
+    user_id uuid NOT NULL,
+    valid_from timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.users (
     id uuid NOT NULL,
     email text,
@@ -49,6 +54,9 @@ ALTER TABLE ONLY public.login_attempts
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
+
+ALTER TABLE ONLY public.token_cutoffs
+    ADD CONSTRAINT token_cutoffs_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_email_key UNIQUE (email);

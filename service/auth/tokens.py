@@ -9,11 +9,17 @@ from typing import Any, NamedTuple
 import jwt
 from jwt.types import Options
 
+from service.auth.token_cutoffs import TokenCutoffs
 from service.errors import unauthorized
 
 CLOCK_SKEW_SECONDS = 15
 """How far ahead the frontend's clock may be: for `iat` only, `exp` is taken at its word."""
 CACHE_SIZE = 10_000
+RECHECK_SECONDS = 30.0
+"""How long a token is remembered. Then it is verified again, and its user may have been signed out."""
+LARGEST_HEADER_BYTES = 8192
+BEARER = re.compile(rb"bearer +([\w-]+\.[\w-]+\.[\w-]+) *", re.IGNORECASE | re.ASCII)
+"""Base64url alone: Python's decoder skips other characters, so that one token would have spellings without end."""
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 """A UUID in its usual spelling; uuid.UUID() takes braces and "urn:" too, and takes its time."""
 # `iat` is checked below, with room for the clocks; `aud` is not: the frontend may name itself.
@@ -28,63 +34,90 @@ class User(NamedTuple):
     """Better Auth vouches for the user: there is no row in `users` before the first task."""
 
 
-class KeysPending(Exception):
-    """The token cannot be judged before `fetch` is done."""
+class Verified(NamedTuple):
+    """What a token with a good signature says."""
 
-    def __init__(self, fetch: asyncio.Future[None]) -> None:
-        self.fetch = fetch
+    user: User
+    issued_at: float
+    """0 where the token does not say: any cutoff ends it."""
+    expires_at: float
 
 
 class Tokens:
-    """Issues and verifies tokens. Verified ones are remembered, because the signature costs more than the statement's
-    share of Python; each with its `exp`, which is looked at every time, so that no token outlives it."""
+    """Issues and verifies tokens. To be made inside the running event loop.
 
-    def __init__(self, secret: str, hours: float) -> None:
+    A verified token is remembered for RECHECK_SECONDS and no longer than its `exp`, because the signature costs more
+    than the rest of a request's Python. The user of a token that was ended is remembered as None.
+    """
+
+    def __init__(self, secret: str, hours: float, cutoffs: TokenCutoffs) -> None:
         self._secret = secret
         self._seconds = max(1, int(hours * 3600))
-        self._verified: dict[bytes, tuple[float, User]] = {}
+        self._cutoffs = cutoffs
+        self._remembered: dict[bytes, tuple[float, User | None]] = {}
+        self._checking: dict[bytes, asyncio.Task[User | None]] = {}
 
-    def issue(self, user_id: str, email: str) -> str:
-        now = int(time.time())
+    def issue(self, user_id: str, email: str, issued_at: float) -> str:
+        now = int(issued_at)
         # `sub` for those who expect the standard's name, `user_id` because the frontend reads it.
         claims = {"user_id": user_id, "sub": user_id, "email": email, "iat": now, "exp": now + self._seconds}
         return jwt.encode(claims, self._secret, "HS256")
 
-    def user(self, authorization: bytes) -> User:
-        """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token."""
-        known = self._verified.get(authorization)
-        if known is not None and time.time() < known[0]:
-            return known[1]
-        expires, user = self._verify(authorization)
-        if len(self._verified) >= CACHE_SIZE:
-            del self._verified[next(iter(self._verified))]
-        self._verified[authorization] = (expires, user)
+    def remembered(self, authorization: bytes) -> User | None:
+        """The user of an `Authorization` header's value, if it was verified lately and is spelt as usual."""
+        known = self._remembered.get(authorization)
+        return known[1] if known is not None and time.time() < known[0] else None
+
+    async def verify(self, authorization: bytes) -> User:
+        """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token, 503 where the
+        database does not say whether it was ended."""
+        bearer = BEARER.fullmatch(authorization) if len(authorization) <= LARGEST_HEADER_BYTES else None
+        if bearer is None:
+            raise unauthorized()
+        key = b"Bearer " + bearer[1]
+        known = self._remembered.get(key)
+        user = known[1] if known is not None and time.time() < known[0] else await self._shared_check(key, bearer[1])
+        if user is None:
+            raise unauthorized()
         return user
 
-    def _verify(self, authorization: bytes) -> tuple[float, User]:
-        scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
-            raise unauthorized()
+    async def _shared_check(self, key: bytes, token: bytes) -> User | None:
+        """One check for all requests that bring the token meanwhile."""
+        check = self._checking.get(key)
+        if check is None:
+            check = self._checking[key] = asyncio.create_task(self._check(key, token))
+            check.add_done_callback(lambda _: self._checking.pop(key))
+        return await asyncio.shield(check)
+
+    async def _check(self, key: bytes, token: bytes) -> User | None:
+        began = time.time()
         try:
-            return self._decode(token.strip(b" "))
+            verified = await self._decode(token)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise unauthorized() from None
+        is_ended = verified.issued_at < await self._cutoffs.valid_from(verified.user.id)
+        user = None if is_ended else verified.user
+        if len(self._remembered) >= CACHE_SIZE:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[key] = (min(verified.expires_at, began + RECHECK_SECONDS), user)
+        return user
 
-    def _decode(self, token: bytes) -> tuple[float, User]:
+    async def _decode(self, token: bytes) -> Verified:
         # The algorithm is ours to choose, never the token's (RFC 8725, 3.1).
         claims = jwt.decode(token, self._secret, ["HS256"], CHECKS)
-        return expiry(claims), User(_user_id(claims))
+        return read_claims(claims, User(_user_id(claims)))
 
 
-def expiry(claims: dict[str, Any]) -> float:
-    """`exp` as a number; raises ValueError where a time claim is of another type or `iat` lies in the future."""
+def read_claims(claims: dict[str, Any], user: User) -> Verified:
+    """Raises ValueError where a time claim is of another type or `iat` lies in the future."""
     for name in ("exp", "iat", "nbf"):
         # bool is an int to Python, and PyJWT takes the string "99999999999" for a time.
         if name in claims and not (type(claims[name]) in (int, float) and math.isfinite(claims[name])):
             raise ValueError(name)
-    if claims.get("iat", 0) > time.time() + CLOCK_SKEW_SECONDS:
+    issued_at = float(claims.get("iat", 0))
+    if issued_at > time.time() + CLOCK_SKEW_SECONDS:
         raise ValueError("iat")
-    return float(claims["exp"])
+    return Verified(user, issued_at, float(claims["exp"]))
 
 
 def _user_id(claims: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ class Sql(NamedTuple):
 
     create_user: Query
     find_user: Query
+    find_token_cutoffs: Query
     count_log_in: Query
     count_sign_up: Query
     take_back_attempt: Query

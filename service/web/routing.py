@@ -1,6 +1,5 @@
 """How a route reaches its handlers: by method, and on all paths but the public ones only with a verified user."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -8,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.auth.tokens import KeysPending, User
+from service.auth.tokens import User
 from service.errors import ApiError
 from service.state import State, state_of
 
@@ -38,11 +37,9 @@ class Private:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
         tokens, authorization = state_of(scope)["tokens"], _authorization(scope)
-        try:
-            user = tokens.user(authorization)
-        except KeysPending as pending:
-            await asyncio.wait([pending.fetch])
-            user = tokens.user(authorization)
+        user = tokens.remembered(authorization)
+        if user is None:
+            user = await tokens.verify(authorization)
         scope["user"] = user.id  # for the request log
         response = await handler(Request(scope, receive, send), user)
         await response(scope, receive, send)

@@ -110,7 +110,7 @@ async def test_every_task_is_one_statement(api: Api, installation: BetterAuth, s
     await api.task(ada)
     await api.task(ada)
     await api.list_tasks(ada)
-    assert statements == ["create_task_and_user", "create_task_and_user", "list_tasks"]
+    assert statements == ["find_token_cutoffs", "create_task_and_user", "create_task_and_user", "list_tasks"]
 
 
 async def test_an_account_with_the_same_email_is_somebody_else(api: Api, installation: BetterAuth) -> None:

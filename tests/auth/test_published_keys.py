@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
-from service.auth import better_auth
+from service.auth import better_auth, tokens
 from tests.support.answers import assert_error
 from tests.support.api import Api, User, serve, settings
 from tests.support.certificates import make_certificate
@@ -35,6 +36,8 @@ class KeyServer:
         self.asked = 0
         self.seconds = 0.0
         self.answer: bytes | None = None
+        self.drips = False
+        """Sends a byte at a time and no end."""
 
     def person(self, kid: str, subject: str = "ada", **others: Any) -> User:
         """A token by the key of that name, which is made where there is none."""
@@ -55,6 +58,10 @@ class KeyServer:
             self.asked += 1
             await asyncio.sleep(self.seconds)
             writer.write(self.answer or ok(self.document()))
+            while self.drips:
+                await asyncio.sleep(0.05)
+                writer.write(b" ")
+                await writer.drain()
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -131,15 +138,18 @@ async def test_a_server_that_hangs_is_waited_for_two_seconds_and_holds_up_nobody
     assert key_server.asked == 1
 
 
+@pytest.mark.parametrize("others_stay", [True, False], ids=["one of two", "the last"])
 async def test_a_key_that_is_withdrawn_ends_in_the_background(
-    database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
+    database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch, others_stay: bool
 ) -> None:
     monkeypatch.setattr(better_auth, "REFRESH_SECONDS", 0.5)
+    monkeypatch.setattr(tokens, "RECHECK_SECONDS", 0.2)
     async with service(database_url, key_server) as api:
         remembered = key_server.person("first", exp=int(time.time()) + 10**6)
         assert await status(api, remembered) == 200
         del key_server.keys["first"]
-        key_server.person("second")
+        if others_stay:
+            key_server.person("second")
         deadline = time.monotonic() + 5
         while await status(api, remembered) == 200:
             assert time.monotonic() < deadline
@@ -160,6 +170,24 @@ async def test_after_a_long_time_without_tokens_the_first_waits_for_the_keys(
         monkeypatch.setattr(better_auth, "REFRESH_SECONDS", 0.5)
         await asyncio.sleep(1.2)
         assert await asyncio.gather(*(status(api, user) for user in stolen)) == [401] * 5
+
+
+async def test_a_server_that_drips_holds_no_thread_and_delays_no_stop(
+    database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, each fetch held a thread for as long as the server liked, and the stop waited for all of them."""
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", 0.0)
+    monkeypatch.setattr(better_auth, "FETCH_SECONDS", 0.3)
+    key_server.answer, key_server.drips = ok(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n"), True
+    threads = threading.active_count()
+    async with service(database_url, key_server) as api:
+        for number in range(3):
+            assert_error(await api.list_tasks(key_server.person(f"key {number}")), 503)
+        assert key_server.asked == 3
+        stopping = time.monotonic()
+    key_server.drips = False
+    assert time.monotonic() - stopping < 2
+    assert threading.active_count() == threads
 
 
 async def test_nobody_asks_while_nobody_uses_such_tokens(
@@ -221,6 +249,9 @@ ANSWERS = {
     "a key id of another type": ok(
         b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": ["first"], "x": "%s"}]}' % (b"A" * 43)
     ),
+    "for encryption": ok(
+        b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "first", "use": "enc", "x": "%s"}]}' % (b"A" * 43)
+    ),
     "a secret": ok(SECRET_KEY),
     "a secret that says it is none": ok(SECRET_KEY.replace(b"HS256", b"EdDSA")),
     "a point beside its curve": ok(POINT % b"P-256"),
@@ -241,8 +272,9 @@ async def test_an_answer_that_is_no_key_set_opens_nothing(
     )
     key_server.answer = ANSWERS[name]
     async with service(database_url, key_server, owner) as api:
-        # Without a key to be had it is 503; with one that is none of the allowed kinds, an unknown key.
-        assert_error(await api.list_tasks(user), 401 if name == "a secret" else 503)
+        # Without a key set it is 503; in a set without keys that may be used, the key is unknown.
+        without_the_key = name in ("a secret", "no keys", "for encryption")
+        assert_error(await api.list_tasks(user), 401 if without_the_key else 503)
         assert_error(await api.list_tasks(User("", "", secret)), 401, "Unauthorized")
         assert await status(api, api.user()) == 200
     assert key_server.asked == 1

@@ -20,6 +20,7 @@ RIGHTS = [
         for table in ("tasks", "login_attempts")
         for right in ("select", "insert", "update", "delete")
     ),
+    "select on token_cutoffs",
     "select on _yoyo_migration",
 ]
 FORBIDDEN = [
@@ -43,6 +44,9 @@ FORBIDDEN = [
     "delete from users",
     "lock table users in share mode",
     "lock table users in access exclusive mode",
+    "insert into token_cutoffs values (gen_random_uuid(), now())",
+    "update token_cutoffs set valid_from = now()",
+    "delete from token_cutoffs",
     "insert into _yoyo_migration default values",
     "delete from _yoyo_migration",
     "select * from _yoyo_log",
@@ -114,6 +118,7 @@ def test_the_rights_above_are_all_that_are_granted() -> None:
         if line.startswith("grant ")
     }
     together = {"usage on schema public", "select, insert on users", "select on _yoyo_migration"}
+    together |= {"select on token_cutoffs"}
     together |= {f"select, insert, update, delete on {table}" for table in ("tasks", "login_attempts")}
     assert granted == together
 

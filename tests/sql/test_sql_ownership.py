@@ -13,7 +13,7 @@ from tests.support.sql_tree import FUNCTIONS
 
 TABLES: dict[str, set[str]] = {
     "tasks.sql": {"tasks", "users"},
-    "users.sql": {"users"},
+    "users.sql": {"users", "token_cutoffs"},
     "logins.sql": {"login_attempts"},
     "schema.sql": {"_yoyo_migration"},
     "health.sql": set(),

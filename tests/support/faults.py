@@ -56,10 +56,10 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(TASKS, "async def list_tasks", "tasks, user.id)", 'tasks, request.query_params.get("user_id", user.id))'),
     ),
     "token cache without the signature": (
-        Edit(AUTH, "def user", ".get(authorization)", '.get(authorization.rpartition(b".")[0])'),
-        Edit(AUTH, "def user", "[authorization] =", '[authorization.rpartition(b".")[0]] ='),
+        Edit(AUTH, "def remembered", ".get(authorization)", '.get(authorization.rpartition(b".")[0])'),
+        Edit(AUTH, "def _check", "[key] =", '[key.rpartition(b".")[0]] ='),
     ),
-    "token cache that never forgets": (Edit(AUTH, "def user", "time.time() < known[0]", "known[0]"),),
+    "token cache that never forgets": (Edit(AUTH, "def remembered", "time.time() < known[0]", "known[0]"),),
     "lists cached, and stale after an update": (
         Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
         Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),
@@ -68,7 +68,9 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     ),
     "requests at once share their user": (
         Edit(ROUTING, '"""', "from collections", "import asyncio\nfrom collections"),
-        Edit(ROUTING, "class Private", "            user = ", "            user = self.user = "),
+        Edit(
+            ROUTING, "class Private", '        scope["user"] = ', '        self.user = user\n        scope["user"] = '
+        ),
         Edit(ROUTING, "class Private", "        response =", "        await asyncio.sleep(0.002)\n        response ="),
         Edit(ROUTING, "class Private", "send), user)", "send), self.user)"),
     ),

@@ -18,7 +18,12 @@ class Use(NamedTuple):
 # In this order each finds what the ones before it wrote.
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
-    "find_user": Use(["text"], ["a@example.com"], {"id": "uuid", "email": "text", "password_hash": "text"}),
+    "find_user": Use(
+        ["text"],
+        ["a@example.com"],
+        {"id": "uuid", "email": "text", "password_hash": "text", "tokens_valid_from": "float8"},
+    ),
+    "find_token_cutoffs": Use(["uuid[]"], [[USER, OTHER]], {"user_ids": "text[]", "valid_from": "float8[]"}),
     "count_log_in": Use(
         ["bytea", "bytea", "bytea", "int4", "int4", "float8"],
         [b"pair", b"address", b"remembered", 10, 200, 900.0],

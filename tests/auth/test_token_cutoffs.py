@@ -1,0 +1,134 @@
+"""Tokens that were ended before their `exp`: where the end is seen, when, and what it costs."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from service.auth import tokens
+from tests.support.answers import assert_error
+from tests.support.api import Api, User, serve, settings, token
+
+pytestmark = pytest.mark.anyio
+
+EndTokens = Callable[[User], None]
+CHECK = "find_token_cutoffs"
+
+
+@pytest.fixture
+def end_tokens(owner: psycopg.Connection) -> EndTokens:
+    """Ends all tokens of a user that are older than the next second, as the commands do."""
+
+    def end(user: User) -> None:
+        insert = "insert into token_cutoffs values (%s, date_trunc('second', now()) + interval '1 second')"
+        owner.execute(insert + " on conflict (user_id) do update set valid_from = excluded.valid_from", (user.id,))
+
+    return end
+
+
+def short(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A short time in place of the 30 seconds."""
+    monkeypatch.setattr(tokens, "RECHECK_SECONDS", 0.3)
+    return 0.31
+
+
+async def test_an_ended_token_is_401_on_every_call(
+    api: Api, end_tokens: EndTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = short(monkeypatch)
+    user = api.user()
+    task = (await api.task(user))["id"]
+    end_tokens(user)
+    assert (await api.list_tasks(user)).status_code == 200, "it is remembered"
+    await asyncio.sleep(seconds)
+    for answer in (
+        await api.list_tasks(user),
+        await api.create_task(user),
+        await api.get_task(user, task),
+        await api.update_task(user, task, title="x"),
+        await api.delete_task(user, task),
+    ):
+        assert_error(answer, 401, "Unauthorized")
+    assert (await api.list_tasks(api.user())).status_code == 200
+
+
+async def test_a_worker_that_sees_it_for_the_first_time_refuses_it(
+    api: Api, end_tokens: EndTokens, database_url: str
+) -> None:
+    user = api.user()
+    assert (await api.list_tasks(user)).status_code == 200
+    end_tokens(user)
+    async with serve(settings(database_url)) as another:
+        assert_error(await another.list_tasks(user), 401, "Unauthorized")
+
+
+async def test_a_token_of_a_deleted_account_ends_too(
+    api: Api, end_tokens: EndTokens, owner: psycopg.Connection
+) -> None:
+    user = api.user()
+    owner.execute("delete from users where id = %s", (user.id,))
+    end_tokens(user)
+    assert_error(await api.list_tasks(user), 401, "Unauthorized")
+
+
+async def test_a_log_in_after_the_end_gets_a_good_token_in_the_same_second(
+    api: Api, end_tokens: EndTokens, owner: psycopg.Connection
+) -> None:
+    """The time in a token has whole seconds, so the cutoff lies up to a second ahead."""
+    account = (await api.sign_up("ada@example.com")).json()
+    old = User(account["user"]["id"], "ada@example.com", account["token"])
+    end_tokens(old)
+    new = old._replace(token=(await api.log_in("ada@example.com")).json()["token"])
+    assert_error(await api.list_tasks(old), 401, "Unauthorized")
+    assert (await api.list_tasks(new)).status_code == 200
+
+
+async def test_a_token_without_iat_ends_with_the_others_and_a_later_one_does_not(
+    api: Api, end_tokens: EndTokens
+) -> None:
+    user = api.user()
+    end_tokens(user)
+    without, later = (
+        user._replace(token=token(user_id=user.id.upper(), iat=iat)) for iat in (None, int(time.time()) + 2)
+    )
+    assert_error(await api.list_tasks(without), 401, "Unauthorized")
+    assert (await api.list_tasks(later)).status_code == 200
+
+
+async def test_a_token_is_looked_up_once_however_many_requests_bring_it(
+    api: Api, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = short(monkeypatch)
+    user = api.user()
+    for expected in (1, 2):
+        await asyncio.gather(*(api.list_tasks(user) for _ in range(30)))
+        assert statements.count(CHECK) == expected
+        await asyncio.sleep(seconds)
+
+
+async def test_many_tokens_at_once_share_statements(api: Api, statements: list[str]) -> None:
+    answers = await asyncio.gather(*(api.list_tasks(api.user()) for _ in range(40)))
+    assert [answer.status_code for answer in answers] == [200] * 40
+    assert statements.count(CHECK) <= 3
+    assert statements.count("list_tasks") == 40
+
+
+async def test_an_ended_token_is_not_looked_up_by_each_request(
+    api: Api, end_tokens: EndTokens, statements: list[str]
+) -> None:
+    user = api.user()
+    end_tokens(user)
+    for _ in range(5):
+        assert_error(await api.list_tasks(user), 401, "Unauthorized")
+    assert statements == [CHECK]
+
+
+async def test_without_the_database_a_good_token_is_503_and_another_401(api_away: Api) -> None:
+    user = str(uuid.uuid4())
+    assert_error(await api_away.list_tasks(User(user, "", token(user_id=user))), 503)
+    assert_error(
+        await api_away.list_tasks(User(user, "", token("another secret, but a long one too", user_id=user))), 401
+    )
