@@ -40,15 +40,12 @@ select
 from written;
 
 -- name: create_task_within_limit
--- The same, if the owner has fewer tasks than the limit ($6) or has this one already; else no row. `held` is how many
--- tasks the owner had.
-with counted as (
-    select count(id) as held
-    from (select id from tasks where user_id = $1 limit $6) as own
-), written as (
+-- The same, if the owner has fewer tasks than the limit ($6) or has this one already; else no row. `held` is about how many
+-- tasks the owner has. It is counted once more for that, because Citus sends a WITH that is used twice to all nodes.
+with written as (
     insert into tasks (user_id, id, title, description, fingerprint)
     select $1, $2, $3, $4, $5
-    from counted
+    from (select count(id) as held from tasks where user_id = $1) as counted
     where held < $6 or exists (select id from tasks where user_id = $1 and id = $2)
     on conflict (user_id, id) do update set title = tasks.title
     returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
@@ -58,8 +55,8 @@ select
         when fingerprint is not distinct from $5 then
             '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
     end as body,
-    held
-from written, counted;
+    (select count(id) from tasks where user_id = $1) as held
+from written;
 
 -- name: create_task_and_user
 -- The same for an owner who logs in elsewhere; 0 is no limit. The first task makes the owner's row too, without an e-mail,

@@ -68,8 +68,8 @@ INSERTS_OF_A_SELECT = {
     "swapped": ("select $1, $2", "select $2, $1"),
     "constant owner": ("select $1,", "select gen_random_uuid(),"),
     "the owner of another row": ("select $1,", "select user_id,"),
-    "one more table": ("from counted\n", "from counted, tasks\n"),
-    "everybody's": ("from counted\n", "from tasks\n"),
+    "one more table": ("    where held", "    cross join tasks where held"),
+    "everybody's": ("exists (select id from tasks where user_id = $1 and", "exists (select id from tasks where"),
 }
 INSERTS = {
     "swapped columns": ("(user_id, id, title", "(id, user_id, title"),
