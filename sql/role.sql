@@ -4,9 +4,19 @@
 
 do $$
 begin
-    create role todo_service login;
+    -- Below max_connections (100), so that the owner can always connect. More instances need more of both.
+    create role todo_service login connection limit 80;
 exception
     when duplicate_object or unique_violation then null;
+end
+$$;
+
+-- PostgreSQL's log then quotes no row: a failed check would put a password hash there. Only a superuser may set this.
+do $$
+begin
+    alter role todo_service set log_error_verbosity = 'terse';
+exception
+    when insufficient_privilege then null;
 end
 $$;
 

@@ -1,3 +1,3 @@
 -- name: ping
--- Says that the database answers.
+-- Returns a row if the database answers.
 select true as answers;

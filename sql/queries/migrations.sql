@@ -1,9 +1,9 @@
--- For `make migrate` alone, on a connection of its own that is closed afterwards: session state is welcome here.
+-- For `make migrate` only. It closes its connection afterwards, so these statements may change the session.
 
 -- name: limit_lock_waits
--- No wait for a lock takes longer than this.
+-- Limits each wait for a lock in this session.
 select set_config('lock_timeout', '60s', false) as lock_timeout;
 
 -- name: lock_migrations
--- Lets one run at a time in; the lock goes with its session, so a run that is killed leaves none behind.
+-- Waits until no other run is at work. The lock ends with its session, so a run that is killed leaves no lock behind.
 select pg_advisory_lock(7301946552) as locked;

@@ -161,3 +161,11 @@ def test_a_later_migrations_table_can_be_used(
     service.execute(SQL("set local role {}").format(Identifier(role[1])))
     service.execute("insert into later values (gen_random_uuid())")
     assert service.execute("select count(*) from later").fetchone() == (1,)
+
+
+def test_its_connections_are_limited_and_its_errors_quote_no_row_in_the_log(
+    role: tuple[psycopg.Connection, str],
+) -> None:
+    owner, name = role
+    row = owner.execute("select rolconnlimit, rolconfig from pg_roles where rolname = %s", (name,)).fetchone()
+    assert row == (80, ["log_error_verbosity=terse"])
