@@ -20,7 +20,7 @@ RECHECK_SECONDS = 30.0
 LARGEST_HEADER_BYTES = 8192
 BEARER = re.compile(rb"bearer +([\w-]+\.[\w-]+\.[\w-]+) *", re.IGNORECASE | re.ASCII)
 """Base64url alone: Python's decoder skips other characters, so that one token would have spellings without end."""
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """A UUID in its usual spelling; uuid.UUID() takes braces and "urn:" too, and takes its time."""
 # `iat` is checked below, with room for the clocks; `aud` is not: the frontend may name itself.
 CHECKS: Options = {"require": ["exp"], "verify_iat": False, "verify_aud": False, "enforce_minimum_key_length": True}

@@ -58,7 +58,9 @@ class Pool:
         self._free = deque(PooledConnection(arguments, prepares=not target.pooled) for _ in range(size))
         self.busy: set[PooledConnection] = set()
         """The connections that requests use."""
-        self.waiting = WaitingRequests()
+        self._used: dict[object, int] = {}
+        """How many of them each account uses."""
+        self.waiting = WaitingRequests(self._loop)
         self._cancelling: set[asyncio.Task[None]] = set()
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
@@ -106,14 +108,16 @@ class Pool:
         if not self._free or not self._may_use_one_more(account):
             return None
         connection = self._free.pop()
-        connection.account = account
-        self.busy.add(connection)
+        self._take(connection, account)
         return connection
 
     def _may_use_one_more(self, account: object) -> bool:
-        if len(self.busy) < self._share:
-            return True
-        return sum(connection.account == account for connection in self.busy) < self._share
+        return self._used.get(account, 0) < self._share
+
+    def _take(self, connection: PooledConnection, account: object) -> None:
+        connection.account = account
+        self.busy.add(connection)
+        self._used[account] = self._used.get(account, 0) + 1
 
     async def _wait(self, account: object, deadline: float) -> PooledConnection:
         turn = self.waiting.add(account, deadline)
@@ -134,9 +138,11 @@ class Pool:
     def _release(self, connection: PooledConnection) -> None:
         """Gives the connection, open or not, to the request whose turn it is, else keeps it."""
         self.busy.discard(connection)
+        used = self._used.pop(connection.account) - 1
+        if used:
+            self._used[connection.account] = used
         if self.waiting and (turn := self.waiting.next(self._may_use_one_more)):
-            connection.account = turn.account
-            self.busy.add(connection)
+            self._take(connection, turn.account)
             turn.set_result(connection)
         elif connection.is_open():
             connection.idle_since = self._loop.time()

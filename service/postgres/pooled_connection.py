@@ -5,7 +5,7 @@ import contextlib
 import math
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import asyncpg
@@ -62,6 +62,16 @@ class PooledConnection:
             return await self._connection.fetchrow(query.sql, *args)
         statement = self.statements[query.name] = await self._connection.prepare(query.sql)
         return await statement.fetchrow(*args)
+
+    def execute(self, statement: Any, args: tuple[Any, ...]) -> Awaitable[list[asyncpg.Record]]:
+        """Runs a statement of `statements`; returns at most one row.
+
+        As `statement.fetchrow(*args)`, without the three coroutines and two wrappers around asyncpg's protocol: 3.8% of
+        a worker's instructions for a get."""
+        rows: Awaitable[list[asyncpg.Record]] = self._connection._protocol.bind_execute(
+            statement._state, args, "", 1, False, None
+        )
+        return rows
 
     async def cancel(self) -> None:
         """Cancels the statement and closes the connection, in CANCEL_SECONDS at most; the statement ends with an error.

@@ -46,7 +46,11 @@ async def send(connection: PooledConnection, query: Query, args: tuple[Any, ...]
     connection.deadline = deadline
     try:
         statement = connection.statements.get(query.name)
-        row = await (statement.fetchrow(*args) if statement else connection.fetch_one(query, args))
+        if statement is None:
+            row = await connection.fetch_one(query, args)
+        else:
+            rows = await connection.execute(statement, args)
+            row = rows[0] if rows else None
         if row is None and not connection.is_open():
             # asyncpg returns None where the server ended the connection while it cancelled the statement.
             raise ConnectionResetError

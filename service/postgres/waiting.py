@@ -11,8 +11,8 @@ from service.postgres.pooled_connection import PooledConnection
 class Turn(asyncio.Future[PooledConnection]):
     """One waiting request: its result is its connection, its exception the 503."""
 
-    def __init__(self, account: object, deadline: float) -> None:
-        super().__init__()
+    def __init__(self, account: object, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
         self.account = account
         self.deadline = deadline
 
@@ -20,7 +20,8 @@ class Turn(asyncio.Future[PooledConnection]):
 class WaitingRequests:
     """The accounts take turns, so that one with a thousand waiting requests delays those of another by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._queues: dict[object, deque[Turn]] = {}
 
     def __bool__(self) -> bool:
@@ -30,7 +31,7 @@ class WaitingRequests:
         return sum(map(len, self._queues.values()))
 
     def add(self, account: object, deadline: float) -> Turn:
-        turn = Turn(account, deadline)
+        turn = Turn(account, deadline, self._loop)
         self._queues.setdefault(account, deque()).append(turn)
         return turn
 
