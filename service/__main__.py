@@ -1,38 +1,66 @@
 """`python -m service`: runs the service, and its development database where none is named; `migrate`, `rollback`."""
 
-import argparse
 import contextlib
+import os
 import signal
 import sys
+from collections.abc import Callable
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+class StopSignals:
+    """SIGINT, SIGTERM and SIGHUP, as long as no server handles them."""
+
+    def __init__(self) -> None:
+        self.received = False
+        """KeyboardInterrupt alone does not tell: Python drops an exception that it raises inside a finalizer."""
+
+    def end_the_process(self) -> None:
+        """From now on a signal ends the process at once, with the status that shells report for it."""
+        self._handle(lambda number, _: os._exit(128 + number))
+
+    def raise_keyboard_interrupt(self) -> None:
+        """From now on the first signal raises KeyboardInterrupt, and nothing interrupts the way out."""
+        self._handle(self._stop)
+
+    def ignore(self) -> None:
+        """From now on signals do nothing, also while the interpreter ends."""
+        self._handle(signal.SIG_IGN)
+
+    def _handle(self, handler: "Callable[[int, object], None] | signal.Handlers") -> None:
+        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGTERM, handler)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+            # The terminal was closed: as SIGTERM, whoever handles that at the time.
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+    def _stop(self, *_: object) -> None:
+        self.received = True
+        # Not SIG_IGN: Python reports an error for a signal that came before and was not handled yet.
+        self._handle(lambda *_: None)
+        raise KeyboardInterrupt
 
 
 def main() -> int:
+    signals = StopSignals()
+    # First of all, because process 1 of a container ignores every signal without a handler.
+    signals.end_the_process()
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="python -m service", description="The todo service and its database's schema."
     )
     parser.add_argument("command", nargs="?", default="run", choices=("run", "migrate", "rollback"))
     command = parser.parse_args().command
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
-        # The terminal was closed: as on SIGTERM, whoever handles that.
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        from service import cli  # not above: Ctrl-C must be quiet during this second, too
+        signals.raise_keyboard_interrupt()
+        from service import cli  # not above: a signal must end the second that this takes without a traceback
 
-        return cli.do(command)
+        return cli.do(command, stopping=lambda: signals.received)
     except KeyboardInterrupt:
+        signals.ignore()
         with contextlib.suppress(OSError):  # the terminal was closed
             print("Stopped.", flush=True)  # noqa: T201 (for the person at the terminal)
         return 0 if command == "run" else 130
-
-
-def _stop(*_: object) -> None:
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # nothing may interrupt what is done on the way out
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

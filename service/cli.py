@@ -17,10 +17,10 @@ from service.postgres import migrations
 from service.postgres.pool import Pool
 from service.postgres.schema import refuse_old_schema
 from service.telemetry import log
-from service.web.server import listening_socket, serve
+from service.web.server import bound_socket, serve
 
 
-def do(command: str) -> int:
+def do(command: str, stopping: Callable[[], bool]) -> int:
     """Runs the command; returns its exit status: 2 for a bad setting, 1 for another error, told in one sentence."""
     try:
         settings = load_settings()
@@ -31,16 +31,16 @@ def do(command: str) -> int:
         elif command == "rollback":
             change_schema(settings, migrations.rollback, "taken back", "The database has no migration to take back.")
         else:
-            run(settings)
+            run(settings, stopping)
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 2 if isinstance(error, SettingsError) else 1
     return 0
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, stopping: Callable[[], bool]) -> None:
     log.start(settings.log_level)
-    with listening_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
+    with bound_socket(settings.host, settings.port) as sock, contextlib.ExitStack() as stack:
         if settings.database_url is None:
             settings = stack.enter_context(_development_database(settings))
             url, _ = connection(settings)
@@ -49,6 +49,8 @@ def run(settings: Settings) -> None:
         else:
             url, _ = connection(settings)
             asyncio.run(_refuse_old_schema(url))
+        if stopping():
+            raise KeyboardInterrupt
         serve(functools.partial(create_app, settings), settings, sock, _say)
 
 

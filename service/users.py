@@ -20,7 +20,7 @@ from service.postgres.pool import deadline_after
 from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body
-from service.web.body import validate_text, validation_error
+from service.web.body import LARGEST_ACCOUNT_BYTES, validate_text, validation_error
 
 logger = logging.getLogger("service.users")
 
@@ -79,7 +79,7 @@ class LogIn(BaseModel):
 
 
 async def sign_up(request: Request[State]) -> Response:
-    sent = await body.read(request, SignUp)
+    sent = await body.read(request, SignUp, largest=LARGEST_ACCOUNT_BYTES)
     state, address, deadline = state_of(request.scope), _address(request), deadline_after()
     attempt = await state["login_limits"].count_sign_up(address, deadline)
     try:
@@ -95,7 +95,7 @@ async def sign_up(request: Request[State]) -> Response:
 
 
 async def log_in(request: Request[State]) -> Response:
-    sent = await body.read(request, LogIn, "Email and password required")
+    sent = await body.read(request, LogIn, "Email and password required", LARGEST_ACCOUNT_BYTES)
     state, address, deadline = state_of(request.scope), _address(request), deadline_after()
     try:
         email = normalise_email(sent.email) if len(sent.email) <= LONGEST_EMAIL else ""

@@ -32,7 +32,7 @@ def dump() -> str:
 
 
 def _operation(path: str, words: JsonSchema) -> JsonSchema:
-    answers = words["answers"] | {"500": ["Internal server error"]} | (OF_EVERY_BODY if "sent" in words else {})
+    answers = {"500": ["Internal server error"]} | (OF_EVERY_BODY if "sent" in words else {}) | words["answers"]
     described: JsonSchema = {
         "operationId": words["id"],
         "tags": [words["tag"]],

@@ -1,7 +1,8 @@
-"""What the service says on stdout: a line for each request, and log records in the same form.
+"""The log on stdout: a line for each request, and log records in the same form.
 
-JSON, one object a line, or readable where a terminal shows it. Nothing here writes what a client sent: no path, no
-query, no body, no token; `_cause` sees to the exceptions that quote such values.
+Each line is a JSON object, or readable text on a terminal. Of what a client sent, a line holds the method, the request
+id and, behind a trusted proxy, the client's address, all checked or quoted and cut; never a path, query, body or token.
+`_cause` leaves out the texts of exceptions that quote such values.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ import asyncpg
 from service.telemetry.request_log import RequestRecord
 
 WRITE_BYTES = 4096
-"""What a pipe takes in one piece (PIPE_BUF), so that lines of several workers never mix."""
+"""PIPE_BUF: a pipe takes so much in one piece, so that lines of several workers never mix."""
+MESSAGE_CHARACTERS = 1000
+"""A log message may quote a client's address, and a trusted proxy may pass any text as one."""
 
 
 RECORDS_PER_SECOND = 10
@@ -59,7 +62,7 @@ def write(records: list[RequestRecord]) -> None:
 
 
 def _write(piece: str) -> None:
-    with contextlib.suppress(OSError):  # the reader is gone: no reason to stop serving
+    with contextlib.suppress(OSError):  # nobody reads the log any more: the service goes on
         sys.stdout.write(piece)
         sys.stdout.flush()
 
@@ -87,25 +90,25 @@ class RateLimit(logging.Filter):
 
 
 class Formatter(logging.Formatter):
-    """Log records, uvicorn's own included; an exception with all of its causes. A warning is for the operator and has
+    """Formats log records, those of uvicorn too; an exception with all of its causes. A warning is for the operator and has
     no trace; an error is for whoever mends the code, and has one."""
 
     def format(self, record: logging.LogRecord) -> str:
         # uvicorn's own logger for everything but requests is called "uvicorn.error".
         logger = record.name.removesuffix(".error") if record.name.startswith("uvicorn.") else record.name
         fields = {"time": _time(record.created), "level": record.levelname.lower(), "logger": logger}
-        fields["message"] = record.getMessage().strip()
+        fields["message"] = record.getMessage().strip()[:MESSAGE_CHARACTERS]
         if request_id := getattr(record, "request_id", None):
             fields["id"] = request_id
         if record.exc_info and record.exc_info[1]:
             causes = list(_causes(record.exc_info[1]))
             fields["error"] = ", because of ".join(map(_cause, causes))
             if record.levelno >= logging.ERROR:
-                # The frames without the exceptions' own texts, which `error` has, as far as they may be shown.
+                # Without the texts of the exceptions: `error` holds those that may be shown.
                 fields["trace"] = "\n".join("".join(traceback.format_tb(cause.__traceback__)) for cause in causes)
         if not sys.stdout.isatty():
             return json.dumps(fields)
-        # A line feed is ours, in the trace; any other character that moves the cursor is shown as its escape.
+        # Line feeds come from the trace. Any other character that is not printable could move the cursor.
         return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in " ".join(fields.values()))
 
 
@@ -116,8 +119,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _cause(error: BaseException) -> str:
-    """Type and first line of the text: the lines after it quote rows (PostgreSQL's DETAIL) and input (pydantic)."""
-    if isinstance(error, (asyncpg.DataError, UnicodeError)):  # these quote the value in the first line
+    """Type and first line of the text. The lines after it quote rows (PostgreSQL's DETAIL) and input (pydantic)."""
+    if isinstance(error, (asyncpg.DataError, UnicodeError)):  # their first line quotes the value
         return type(error).__name__
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 

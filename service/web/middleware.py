@@ -1,9 +1,10 @@
-"""The one layer between uvicorn and the routes: request id, CORS, the headers of every answer, JSON for every error.
+"""The one middleware between uvicorn and the routes: request id, CORS, the headers of every answer, errors in JSON.
 
-One layer instead of a stack, and a plain ASGI one: what is raised inside becomes an answer here, inside the CORS
-headers, because the browser shows a page no answer that lacks them.
+Plain ASGI. Exceptions become answers here, so that they carry the CORS headers: a browser hides from the page every
+answer that lacks them.
 """
 
+import asyncio
 import itertools
 import logging
 import re
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ApiError, bad_request, internal
+from service.errors import ApiError, bad_request, internal, unavailable
 from service.telemetry.request_log import RequestRecorder
 
 logger = logging.getLogger("service.web.middleware")
@@ -29,13 +30,13 @@ PREFLIGHT_SECONDS = 7200
 CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 NO_ANSWER = 499
-"""What is noted where the client left before its answer began: nginx's number for it."""
+"""The status in the log if the client left before its answer began: the number that nginx uses."""
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Middleware:
-    """Wraps the routes; `origins` are the only ones whose pages may read an answer."""
+    """Wraps the routes. Only pages of `origins` may read an answer."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str], recorder: RequestRecorder) -> None:
         self._app = app
@@ -50,13 +51,13 @@ class Middleware:
             ]
             for origin in origins
         }
-        # Unique across processes and restarts by the prefix; counting is ten times cheaper than a random id each.
+        # The prefix makes ids unique across processes and restarts. Counting is ten times cheaper than a random id.
         self._id_prefix = secrets.token_hex(8)
         self._ids = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, _one_sentence(send))
+            await self._app(scope, receive, send)
             return
         began = time.perf_counter()
         request_id, headers = self._headers(scope)
@@ -74,6 +75,11 @@ class Middleware:
                 await self._app(scope, receive, answer)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough, as a rule for the rest of a body.
+            if status:
+                raise
+            await unavailable().response()(scope, receive, answer)
         except Exception as error:
             if not isinstance(error, ApiError):
                 logger.exception("unforeseen", extra={"request_id": request_id})
@@ -85,7 +91,7 @@ class Middleware:
             self._recorder.record(scope, request_id, status or NO_ANSWER, time.perf_counter() - began)
 
     def _headers(self, scope: Scope) -> tuple[str, RawHeaders]:
-        """The request's id, and the headers that its answer carries whatever its status is."""
+        """The request's id, and the headers that its answer carries with any status."""
         headers = self._no_cors
         request_id = None
         personal = scope["path"].startswith("/api/auth/")
@@ -104,7 +110,7 @@ class Middleware:
         return request_id.decode(), headers
 
     async def _preflight(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answers a preflight; False for another use of OPTIONS."""
+        """Answers a preflight; returns False for any other OPTIONS request."""
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
         method = asked.get(b"access-control-request-method")
         if b"origin" not in asked or method is None:
@@ -123,15 +129,3 @@ class Middleware:
         }
         await Response(status_code=204, headers=allowed)(scope, receive, send)
         return True
-
-
-def _one_sentence(send: Send) -> Send:
-    """Lets a failed start end in the error's own sentence instead of Starlette's traceback."""
-
-    async def sender(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed":
-            last = message["message"].strip().rsplit("\n", 1)[-1]
-            message = {**message, "message": last.partition(": ")[2] or last}
-        await send(message)
-
-    return sender

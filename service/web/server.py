@@ -1,37 +1,37 @@
-"""uvicorn as this service runs it: one listening socket, one worker or several, and a word when it answers."""
+"""uvicorn as this service runs it: one listening socket, one worker or several."""
 
-import asyncio
 import contextlib
 import errno
-import functools
-import http.client
-import multiprocessing.connection
 import os
 import secrets
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.context import SpawnProcess
 from typing import NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.config import STARTUP_FAILURE
 
 from service.config import Settings, SettingsError
-from service.telemetry import log
-from service.web.protocol import Protocol
+from service.web.memory import return_freed_memory
+from service.web.uvicorn_internals.connection import Connection
+from service.web.uvicorn_internals.worker import Server
+from service.web.workers import Supervisor
 
-STOP_SECONDS = 17.0
-"""A worker that has not stopped by then hangs: its own limit is the 15 seconds below, and one for the database."""
+SEND_BUFFER_BYTES = 64 * 1024
+"""The kernel doubles it. Without it the kernel buffers megabytes for a client that does not read."""
+UNACKNOWLEDGED_SECONDS = 30
+"""A client that acknowledges nothing for so long, or has no room in its receive buffer, is disconnected."""
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises SettingsError where HOST or PORT does not do."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that refuses connections until a worker listens; raises SettingsError for a bad HOST or PORT."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit these.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # not on macOS
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_SECONDS * 1000)
     try:
         sock.bind((host, port))
         return sock
@@ -45,105 +45,46 @@ def listening_socket(host: str, port: int) -> socket.socket:
     raise SettingsError(f"HOST={host} is no address of this machine: 127.0.0.1 is one, and 0.0.0.0 means all of them.")
 
 
-class Server(uvicorn.Server):
-    """One worker."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn's, which alone would reset those who wait in the listening socket's queue."""
-        waiting = []
-        for sock in sockets or ():
-            with contextlib.suppress(OSError):  # the queue is empty
-                while True:
-                    waiting.append(sock.accept()[0])
-        for server in self.servers:
-            server.close()
-        new = functools.partial(Protocol, self.config, self.server_state, self.lifespan.state)
-        for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(new, connection)
-        await asyncio.sleep(0)  # what was accepted last becomes a connection
-        await super().shutdown(sockets)
-
-
 def serve(
     create_app: Callable[[], ASGIApp], settings: Settings, sock: socket.socket, say: Callable[[str], None]
 ) -> NoReturn:
-    """Serves the application that `create_app` (picklable) makes in each worker. Ends by KeyboardInterrupt on a signal,
-    by SystemExit where the service cannot start."""
+    """Serves the application that `create_app` (picklable) makes in each worker. Raises KeyboardInterrupt after a stop
+    signal, StartError where no worker can start."""
     config = uvicorn.Config(
         create_app,
         factory=True,
         loop="uvloop",
-        http=Protocol,
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
         server_header=False,
-        # Without a proxy that is known to set it, X-Forwarded-For is whatever the client says.
+        # A client can send any X-Forwarded-For: it counts only from a proxy that is known to overwrite it.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_keep_alive=75,  # longer than proxies keep idle connections: else they send requests into closed ones
+        # Longer than proxies keep idle connections, or they would send requests into connections that are closed.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=15,
         log_config=None,
         log_level=settings.log_level,
     )
-    with _metrics(settings.metrics_host, settings.metrics_port) as ended:
-        # Not before there is somebody to accept: until then a proxy turns to another instance.
-        try:
-            sock.listen(2048)
-        except OSError:
-            raise SettingsError(f"PORT={settings.port} has just been taken on {settings.host}.") from None
-        threading.Thread(target=_announce, args=(sock, say), daemon=True).start()
+
+    def announce() -> None:
+        for line in _first_lines(*sock.getsockname()[:2]):
+            say(line)
+
+    with _metrics(settings.metrics_host, settings.metrics_port) as on_end:
         if settings.workers == 1:
-            Server(config).run([sock])
+            return_freed_memory()
+            Server(config, on_ready=announce).run([sock])
         else:
-            _supervise(config, sock, settings.workers, ended)
+            Supervisor(config, sock, settings.workers, on_ready=announce, on_end=on_end).run()
     raise KeyboardInterrupt
-
-
-def _supervise(config: uvicorn.Config, sock: socket.socket, count: int, ended: Callable[[int | None], None]) -> None:
-    """Keeps so many workers running until a signal, and tells of those that end; raises SystemExit where one cannot
-    start."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    workers: list[SpawnProcess] = []
-    while not stopping.is_set() and all(worker.exitcode != STARTUP_FAILURE for worker in workers):
-        for worker in [worker for worker in workers if worker.exitcode is not None]:
-            workers.remove(worker)
-            ended(worker.pid)
-        while len(workers) < count:
-            workers.append(multiprocessing.get_context("spawn").Process(target=_work, args=(config, sock)))
-            # A new process inherits the blocked signal, so that Ctrl-C cannot interrupt its imports with a traceback.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            workers[-1].start()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.2)
-    # First, or those who connect after the workers have stopped would wait for nobody.
-    sock.close()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(STOP_SECONDS)
-        worker.kill()
-    if not stopping.is_set():
-        raise SystemExit(STARTUP_FAILURE)
-
-
-def _work(config: uvicorn.Config, sock: socket.socket) -> None:
-    """A process that ends with its parent: an orphan would keep the port."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    log.start(str(config.log_level))
-    config.configure_logging()  # which keeps uvicorn from a line for each request, too
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run([sock])
 
 
 @contextlib.contextmanager
 def _metrics(host: str, port: int) -> Iterator[Callable[[int | None], None]]:
-    """Answers for the figures of all workers, which count in a folder that lives as long as they do; 0: does not.
-    Wants to be told the pid of each that ends."""
+    """Serves the metrics of all workers, unless `port` is 0. Yields a callback for the pid of a worker that ended."""
     if not port:
         yield lambda pid: None
         return
@@ -165,21 +106,12 @@ def _metrics(host: str, port: int) -> Iterator[Callable[[int | None], None]]:
         yield metrics.ended
 
 
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _announce(sock: socket.socket, say: Callable[[str], None]) -> None:
-    """Says where the service is once it answers: the request waits in the socket's queue until then."""
-    host, port = sock.getsockname()[:2]
+def _first_lines(host: str, port: int) -> list[str]:
+    """Where the service answers, and a command that tries it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (nothing is bound here)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        client = http.client.HTTPConnection(host, port)
-        client.request("GET", "/livez")
-        client.getresponse().read()
-        body = f'{{"email": "try-{secrets.token_hex(4)}@example.com", "password": "correct horse"}}'
-        say(f"The service answers at {url} and describes itself at {url}/docs. To try it:")
-        say(f"  curl {url}/api/auth/signup -d '{body}'")
+    body = f'{{"email": "try-{secrets.token_hex(4)}@example.com", "password": "correct horse"}}'
+    return [
+        f"The service answers at {url} and describes itself at {url}/docs. To try it:",
+        f"  curl {url}/api/auth/signup -d '{body}'",
+    ]

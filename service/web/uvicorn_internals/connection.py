@@ -1,0 +1,143 @@
+"""One client's connection: uvicorn's HTTP protocol with limits, and with errors in JSON."""
+
+import asyncio
+import math
+import select
+from collections import deque
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from service.web import limits
+from service.web.uvicorn_internals.one_write import OneWriteCycle, last_answer
+
+NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+"""Drops what is appended."""
+
+
+class Connection(HttpToolsProtocol):
+    _stopping = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.client and self.client[0].startswith("::ffff:"):
+            # An IPv4 address on an IPv6 socket. TRUSTED_PROXIES, the login limits and the log know its usual spelling.
+            self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
+        self._unsent = self.app_state.setdefault("unsent_answers", limits.UnsentAnswers(self.loop))
+        self._deadline = self.loop.time() + limits.ARRIVAL_SECONDS
+        self._overhead = 0
+        # One lazy timer for a connection instead of two for each request: 3% of a worker's instructions.
+        self._timer = self.loop.call_later(limits.ARRIVAL_SECONDS, self._close_if_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._unsent.discard(self.transport)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent.add(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unsent.discard(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._deadline = min(self._deadline, self.loop.time() + limits.ARRIVAL_SECONDS)
+        self._overhead += len(data)
+        super().data_received(data)
+        if self._overhead > limits.OVERHEAD_BYTES:
+            self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps the connection open for the answer when the client has closed its sending half."""
+        return self._close_after_answer()
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= limits.PIPELINED_REQUESTS:
+            raise ValueError  # httptools reports it as a parser error
+        super().on_message_begin()
+        self._deadline = self.loop.time() + limits.ARRIVAL_SECONDS
+        self._overhead = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) == limits.HEADERS:
+            raise ValueError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        # httptools reports trailers as headers. A proxy may check headers and let trailers pass.
+        self.headers = NO_HEADERS  # type: ignore[assignment]
+        # The parser reads nothing after an upgrade request, and upgrades are refused.
+        if self._stopping or self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._deadline = self.loop.time() + self.timeout_keep_alive if self.cycle.response_complete else math.inf
+        self._overhead = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, without its timer: _close_if_late closes idle connections."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._deadline == math.inf:
+            self._deadline = self.loop.time() + self.timeout_keep_alive
+
+    def send_400_response(self, msg: str) -> None:
+        """In JSON. A complete request before the bad bytes is answered first, and its answer is the last one."""
+        if self._close_after_answer():
+            self.transport.pause_reading()
+            return
+        if not self.pipeline:
+            self.transport.write(last_answer(400, "The request is not valid HTTP"))
+        self.transport.close()
+
+    def _close_after_answer(self) -> bool:
+        """Makes the answer to the newest request the last one; False if no complete request waits for its answer."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def shutdown(self) -> None:
+        """Closes an idle connection after LINGER_SECONDS, because a request may be on its way."""
+        self._stopping = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.timeout_keep_alive_task = self.loop.call_later(limits.LINGER_SECONDS, self.timeout_keep_alive_handler)
+        else:
+            self.cycle.keep_alive = False
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, unless a request has arrived that is not read yet."""
+        if not self.transport.is_closing():
+            poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+            if not poll.poll(0):
+                self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = OneWriteCycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: clients may ask for upgrades as often as they like, and none of it is worth a log line."""
+
+    def _close_if_late(self) -> None:
+        delay = min(self._deadline - self.loop.time(), limits.ARRIVAL_SECONDS)
+        if delay > 0:
+            self._timer = self.loop.call_later(delay, self._close_if_late)
+        elif isinstance(self.cycle, OneWriteCycle) and self.cycle.give_up_body():
+            self._timer = self.loop.call_later(limits.LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
