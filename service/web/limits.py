@@ -45,12 +45,14 @@ class UnsentAnswers:
     def make_room(self, size: int) -> None:
         """Call it before a large answer is sent. Where there is no room for it, the connection with the most unsent
         bytes is aborted; raises ApiError 503 where this answer itself would be that one."""
-        unsent = {transport: transport.get_write_buffer_size() for transport in self._timers}
-        while unsent and sum(unsent.values()) + size > UNSENT_BYTES:
-            largest = max(unsent, key=unsent.__getitem__)
-            if unsent.pop(largest) < size:
+        while self._timers and self.waiting_bytes() + size > UNSENT_BYTES:
+            largest = max(self._timers, key=lambda transport: transport.get_write_buffer_size())
+            if largest.get_write_buffer_size() < size:
                 raise unavailable()
             self._abort(largest)
+
+    def waiting_bytes(self) -> int:
+        return sum(transport.get_write_buffer_size() for transport in self._timers)
 
     def _check(self, transport: asyncio.Transport, before: int) -> None:
         if before - transport.get_write_buffer_size() < PROGRESS_BYTES:

@@ -56,6 +56,24 @@ async def test_the_docs_page_runs_its_own_parts_and_nothing_else(api: Api) -> No
     assert "sourceMappingURL" not in response.text
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip", True), ("gzip, deflate, br", True), ("br;q=1.0, gzip;q=0.8, *;q=0.1", True), ("*", True),
+        ("GZIP", True),
+        ("", False), ("identity", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+    ],
+)  # fmt: skip
+async def test_clients_that_accept_gzip_get_a_third_of_the_bytes(api: Api, accepted: str, compressed: bool) -> None:
+    response = await api.get("/docs", headers={"Accept-Encoding": accepted})
+    assert response.headers.get("content-encoding") == ("gzip" if compressed else None)
+    assert (int(response.headers["content-length"]) < 700_000) == compressed
+    assert "Accept-Encoding" in response.headers["vary"]
+    assert response.text.startswith("<!doctype html>"), "httpx has decompressed it"
+
+
 def test_a_browser_shows_every_operation_without_a_complaint(live: ServiceProcess, tmp_path: Path) -> None:
     switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
     switches += f" disable-component-update disable-sync user-data-dir={tmp_path} enable-logging=stderr dump-dom"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.answers import assert_error
-from tests.support.api import Api, calls_with_a_body, serve, settings
+from tests.support.api import Api, User, serve, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +33,24 @@ async def in_parts(sent: bytes) -> AsyncIterator[bytes]:
 async def test_one_mib_is_taken_and_one_byte_more_is_413(api: Api) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
-    assert (await api.request("POST", "/api/tasks", user, content=padded(MIB))).status_code == 201
-    assert (await api.request("POST", "/api/tasks", user, content=in_parts(padded(MIB)))).status_code == 201
-    for method, path in calls_with_a_body(task_id):
-        assert_error(await api.request(method, path, user, content=padded(MIB + 1)), 413)
-        response = await api.request(method, path, user, content=in_parts(padded(MIB + 1)))
-        assert "content-length" not in response.request.headers
-        assert_error(response, 413)
+    for method, path in (("POST", "/api/tasks"), ("PUT", f"/api/tasks/{task_id}")):
+        await _assert_limit(api, method, path, MIB, "The request body must not exceed 1 MiB", user)
+
+
+async def test_accounts_take_16_kib_and_one_byte_more_is_413(api: Api) -> None:
+    for path in ("/api/auth/signup", "/api/auth/login"):
+        await _assert_limit(api, "POST", path, 16 * 1024, "The request body must not exceed 16 KiB")
+
+
+async def _assert_limit(
+    api: Api, method: str, path: str, largest: int, sentence: str, user: User | None = None
+) -> None:
+    for too_much, status in ((0, None), (1, 413)):
+        for content in (padded(largest + too_much), in_parts(padded(largest + too_much))):
+            response = await api.request(method, path, user, content=content)
+            assert (response.status_code == 413) == (status == 413), response.text
+            if status:
+                assert_error(response, status, sentence)
 
 
 async def test_a_content_length_beyond_all_bounds_is_413(api: Api) -> None:

@@ -38,6 +38,12 @@ async def test_the_token_of_a_user_is_good_with_the_scheme_in_any_case(api: Api)
         assert await status(api, f"{scheme} {user.token}") == 200, scheme
 
 
+async def test_a_header_above_8_kib_is_401_even_with_a_good_token(api: Api) -> None:
+    good = f"Bearer {api.user().token}"
+    assert await status(api, good.ljust(8 * 1024)) == 200
+    assert await status(api, good.ljust(8 * 1024 + 1)) == 401
+
+
 async def test_a_header_that_holds_no_bearer_token_is_401(api: Api) -> None:
     good = api.user().token
     assert_error(await api.get("/api/tasks"), 401, "Unauthorized")

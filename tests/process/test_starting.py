@@ -234,3 +234,19 @@ def test_two_signals_at_once_stop_a_service_without_a_traceback(
     assert (status, errors) == (0, "")
     assert output.endswith("Stopped.\n")
     assert '"error"' not in output and "Traceback" not in output
+
+
+def test_running_out_of_file_descriptors_is_logged_once(database_url: str) -> None:
+    """libuv closes the connections that come then without a word."""
+    with start_service(database_url) as served, contextlib.ExitStack() as stack:
+        process = psutil.Process(served.pid)
+        _, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 10, hard))
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        sentence = "new connections are closed: Too many open files"
+        wait_for("a line in the log", lambda: sentence in served.log.read_text())
+        time.sleep(2.5)
+        assert served.log.read_text().count(sentence) == 1
+        stack.close()
+        wait_for("an answer", lambda: is_answered(served.port))

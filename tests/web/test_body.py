@@ -1,7 +1,15 @@
 """What a request may carry: JSON, and an object."""
 
-import pytest
+import gc
+from typing import Any
 
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from service.errors import ApiError
+from service.tasks import CreateTask
+from service.web import body
 from tests.support.answers import assert_error
 from tests.support.api import Api, User, calls_with_a_body
 
@@ -97,3 +105,26 @@ async def test_calls_that_need_no_body_do_not_read_one(api: Api) -> None:
         assert (await api.request("GET", "/api/tasks", user, content=sent)).json() == {"tasks": [task]}
         assert (await api.request("GET", f"/api/tasks/{task['id']}", user, content=sent)).json() == {"task": task}
     assert (await api.request("DELETE", f"/api/tasks/{task['id']}", user, content=b"{")).status_code == 204
+
+
+async def test_no_garbage_collection_runs_while_a_body_is_parsed() -> None:
+    """1 MiB of nested arrays makes 350,000 lists: collections took two thirds of the time."""
+    content = b'{"title": "x", "more": [' + b",".join([b"[]"] * 349_000) + b"]}"
+    body_messages = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Message:
+        return body_messages[0]
+
+    started: list[object] = []
+    gc.callbacks.append(lambda phase, _: started.append(phase))
+    try:
+        request: Request[Any] = Request({"type": "http", "headers": []}, receive)
+        assert (await body.read(request, CreateTask)).title == "x"
+        for bad in (content[:-1], b"[" + content + b"]", content.replace(b'"x"', b"1")):
+            body_messages[0]["body"] = bad
+            with pytest.raises(ApiError):
+                await body.read(request, CreateTask)
+    finally:
+        gc.callbacks.pop()
+    assert len(started) < 20, "some after the parsing are fine, hundreds are not"
+    assert gc.isenabled()
