@@ -90,7 +90,7 @@ class RateLimit(logging.Filter):
 
 
 class Formatter(logging.Formatter):
-    """Formats log records, those of uvicorn too; an exception with all of its causes. A warning is for the operator and has
+    """Formats log records, those of uvicorn too; an exception with its causes. A warning is for the operator and has
     no trace; an error is for whoever mends the code, and has one."""
 
     def format(self, record: logging.LogRecord) -> str:
