@@ -34,7 +34,8 @@ class Server:
         self._programs = find_programs()
         # The server's socket is in its data. Clients take a link to it: the path of a socket must be short (macOS: 103
         # bytes), and a comma in it would separate hosts.
-        self._link = tempfile.TemporaryDirectory(prefix="postgres-")
+        short = None if len(tempfile.gettempdir()) < 68 else "/tmp"  # noqa: S108 (a closed folder is made in it)
+        self._link = tempfile.TemporaryDirectory(prefix="postgres-", dir=short)
         self._socket_dir = Path(self._link.name) / "db"
         self._socket_dir.symlink_to(data)
         self.url = f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}&port={PORT}"

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,12 +141,21 @@ def test_any_path_will_do(start: Start, made: Path, tmp_path: Path, name: str) -
 def test_a_socket_outside_the_data_is_in_a_closed_folder_and_goes_with_the_server(
     start: Start, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    database = start(copy(made, tmp_path / ("x" * 120)))
-    (folder,) = tmp_path.glob("postgres-*")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    database.stop()
-    assert not folder.exists()
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setattr("tempfile.tempdir", short)
+        database = start(copy(made, tmp_path / ("x" * 120)))
+        (folder,) = Path(short).iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        database.stop()
+        assert not folder.exists()
+
+
+def test_a_long_path_of_the_temporary_folder_will_do(
+    start: Start, used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ("t" * 120)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("t" * 120)))
+    assert ask(start(used), "select word from kept") == "here"
 
 
 def test_an_initdb_that_was_interrupted_is_begun_anew(start: Start, tmp_path: Path) -> None:

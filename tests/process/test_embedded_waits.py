@@ -8,8 +8,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
@@ -29,7 +31,8 @@ def left(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([sys.executable, "-c", LEAVE, tmp_path / "data"], check=True, cwd=PROJECT)
     yield tmp_path / "data"
     for process in processes_of(tmp_path / "data"):
-        process.kill()
+        with suppress(psutil.Error):  # it ended with the one before
+            process.kill()
 
 
 def pid_file(data_dir: Path) -> Path:

@@ -42,7 +42,7 @@ def make(folder: Path, *arguments: str, user: str | None = None, **values: str) 
     values = OUTERMOST | {"XDG_CACHE_HOME": str(folder / "cache"), **values}
     done = subprocess.run(
         [program("make"), *arguments],
-        cwd=folder, env=environment(**values), user=user, capture_output=True, text=True, timeout=60,
+        cwd=folder, env=environment(**values), user=user, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.returncode == 2
     assert MAKE_ENDS.search(done.stderr)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
+
 from service.config import Settings
 from tests.support import everything
 from tests.support.commands import PROJECT
@@ -57,6 +59,7 @@ def listener() -> socket.socket | nullcontext[None]:
         return nullcontext()
 
 
+@pytest.mark.timeout(300)  # it starts a dozen programs
 def test_a_killed_run_leaves_no_process_and_no_file() -> None:
     interrupt(signal.SIGKILL, workers=2)
 
