@@ -24,7 +24,7 @@ from tests.support.commands import is_setting
 from tests.support.databases import Template, database, role
 from tests.support.distributed import distributed
 from tests.support.pgbouncer import pooler
-from tests.support.programs import advice
+from tests.support.programs import summary
 from tests.support.service_process import ServiceProcess, start_service
 from tests.support.service_role import grant
 
@@ -47,8 +47,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = terminalreporter.stats.get("skipped", [])
-    if line := advice(str(report.longrepr) for report in skipped):
+    for line in summary([report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]):
         terminalreporter.write_line(line)
 
 

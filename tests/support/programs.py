@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +12,7 @@ import pytest
 
 LIST = Path(__file__).parent / "packages.txt"
 """What not every Debian has: a program and its package on each line; .ci/run reads it too."""
+OF_DRILLS = {"debootstrap", "docker", "dockerd"}
 NOT_INSTALLED = "the program {} is not installed"
 
 
@@ -32,12 +33,12 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def advice(reasons: Iterable[str]) -> str | None:
-    """One line that says what to install, made of the reasons why tests were skipped."""
-    packages = dict(line.split() for line in LIST.read_text("utf-8").splitlines())
-    pattern = re.compile(NOT_INSTALLED.format(r"(\S+)"))
-    names = [found[1] for reason in reasons if (found := pattern.search(reason))]
-    wanted = " ".join(sorted({packages.get(name, name) for name in names}))
-    if not names:
-        return None
-    return f"{len(names)} tests need programs that are not installed. On Debian and Ubuntu: apt install {wanted}"
+def summary(reasons: Sequence[str]) -> Iterator[str]:
+    """Why tests were skipped; for all those that lack a program one line that says what to install."""
+    lacking = [reason for reason in reasons if re.search(NOT_INSTALLED.format(r"\S+"), reason)]
+    yield from sorted(set(reasons) - set(lacking))
+    if lacking:
+        programs = [line.split() for line in LIST.read_text("utf-8").splitlines()]
+        packages = {package for program, package in programs if program not in OF_DRILLS and not find(program)}
+        install = f"On Debian: apt install {' '.join(sorted(packages))}"
+        yield f"{len(lacking)} tests need programs that are not installed. {install}"
