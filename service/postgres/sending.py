@@ -28,9 +28,11 @@ CONNECTION_LOST = (
 )
 # The server cannot run the statement now (the disk is full, it only reads, ...). The connection works.
 NOT_NOW = (asyncpg.InsufficientResourcesError, asyncpg.QueryCanceledError, asyncpg.ReadOnlySQLTransactionError)
-# What Citus reports, as an internal error (XX000), where one of its nodes has lost a connection to another.
+# What Citus reports where one of its nodes cannot reach another, or has lost its connection to it: as an internal error
+# (XX000) or as a failed connection (08006). The connection of the service works.
 BETWEEN_NODES = re.compile(
     "connection marked as essential|could not commit transaction|failed to prepare transaction|connection failures"
+    "|connection to the remote node"
 )
 READ_ONLY_SECONDS = 10.0
 """A connection older than this is closed when its server only reads: after a failover a new connection finds the new
@@ -81,10 +83,15 @@ async def send(connection: PooledConnection, query: Query, args: tuple[Any, ...]
 def _is_lost(connection: PooledConnection, error: Exception) -> bool:
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         return asyncio.get_running_loop().time() - connection.opened > READ_ONLY_SECONDS
+    if _is_between_nodes(error):
+        return not connection.is_open()
     return isinstance(error, CONNECTION_LOST) or not connection.is_open()
 
 
 def _is_rolled_back(error: Exception) -> bool:
-    if isinstance(error, asyncpg.InternalServerError):
-        return bool(BETWEEN_NODES.search(error.args[0]))
-    return isinstance(error, asyncpg.TransactionRollbackError)
+    return isinstance(error, asyncpg.TransactionRollbackError) or _is_between_nodes(error)
+
+
+def _is_between_nodes(error: Exception) -> bool:
+    reported = isinstance(error, asyncpg.InternalServerError | asyncpg.ConnectionFailureError)
+    return reported and bool(BETWEEN_NODES.search(error.args[0]))
