@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-from tests.support.statements import USES
-
-TASKS, SQL = "service/tasks.py", "sql/queries/tasks.sql"
+TASKS, SQL, KEYS = "service/tasks.py", "sql/queries/tasks.sql", "service/web/idempotency.py"
 AUTH, ROUTING = "service/auth/tokens.py", "service/web/routing.py"
 
 
@@ -17,8 +15,11 @@ class Edit(NamedTuple):
     new: str
 
 
-LIST, GET, CREATE = "name: list_tasks", "name: get_task", "name: create_task"
-UPDATE, DELETE = "name: update_task", "name: delete_task"
+LIST, GET = "name: list_tasks", "name: get_task"
+CREATES = "name: create_task\n", "name: create_task_within_limit"
+UPDATE, DELETE = "name: update_task\n", "name: delete_task\n"
+UPDATE_IF_MATCH, DELETE_IF_MATCH = "name: update_task_if_match", "name: delete_task_if_match"
+SAME_TASK = "when fingerprint is not distinct from $5 then"
 OWNER, ANYBODY = "where user_id = $1 and id = $2", "where $1::uuid is not null and id = $2"
 FAULTS: dict[str, tuple[Edit, ...]] = {
     "nothing": (),
@@ -43,15 +44,30 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     ),
     "delete answers 204 for nothing": (Edit(TASKS, "async def delete_task", "if row is None", "if row is ..."),),
     "create takes completed": (
-        Edit(SQL, CREATE, ")\n    values", ", completed)\n    values"),
-        Edit(SQL, CREATE, ")\n    on", f", ${len(USES['create_task'].types) + 1})\n    on"),
+        *(Edit(SQL, create, "fingerprint)\n", "fingerprint, completed)\n") for create in CREATES),
+        Edit(SQL, CREATES[0], "$5)", "$5, $6)"),
+        Edit(SQL, CREATES[1], "select $1, $2, $3, $4, $5", "select $1, $2, $3, $4, $5, $7"),
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
-        Edit(TASKS, "async def create_task", "sent.description)", "sent.description, sent.completed is True)"),
+        Edit(TASKS, "SQL.create_task_within_limit", "limit.most)", "limit.most, sent.completed is True)"),
+        Edit(TASKS, "SQL.create_task,", "*task)", "*task, sent.completed is True)"),
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
-        Edit(TASKS, "async def create_task", "SQL.create_task, user.id", "SQL.create_task, sent.user_id or user.id"),
+        Edit(TASKS, "async def create_task", "task = (user.id", "task = (sent.user_id or user.id"),
     ),
+    "a fingerprint not compared": tuple(Edit(SQL, create, SAME_TASK, "when true then") for create in CREATES),
+    "a fingerprint of the title alone": (Edit(KEYS, "def fingerprint", "[title, description]", "[title]"),),
+    "a key shared by two users": (Edit(KEYS, "def task_id", "user_id.lower()", '""'),),
+    "a random id in spite of a key": (Edit(TASKS, "def _identity", "if key is None", "if key is not ..."),),
+    "a version not compared in update": (
+        Edit(SQL, UPDATE_IF_MATCH, "present.updated_at = any($7)", "(true or present.updated_at = any($7))"),
+    ),
+    "a version not compared in delete": (
+        Edit(SQL, DELETE_IF_MATCH, "present.updated_at = any($3)", "(true or present.updated_at = any($3))"),
+        Edit(SQL, DELETE_IF_MATCH, "    updated_at = any($3) as", "    true or updated_at = any($3) as"),
+    ),
+    "a version compared before the row is locked": (Edit(SQL, UPDATE_IF_MATCH, "    for update\n", ""),),
+    "412 with the tag that was sent": (Edit(TASKS, "def _matched", "changed(task.tag)", "changed(b'\"\"')"),),
     "list takes user_id from the query": (
         Edit(TASKS, "async def list_tasks", "tasks, user.id)", 'tasks, request.query_params.get("user_id", user.id))'),
     ),

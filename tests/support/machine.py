@@ -63,6 +63,7 @@ class Machine(RuleBasedStateMachine):
 
     def _look_back(self, person: Person) -> None:
         """Most writes are followed by their owner's list, the others by whatever comes."""
+        model.ids_are_nobody_elses(self.world.people)
         if self.world.steps % 4:
             model.listed(person, self.world.call("GET", "", person))
 
@@ -76,22 +77,39 @@ class Machine(RuleBasedStateMachine):
         person, task_id = self._find(who, which)
         model.got(person, task_id, self.world.call("GET", task_id, person, lies=lies))
 
-    @step(who=inputs.some, sent=inputs.new_tasks, lies=inputs.lies)
-    def create_task(self, who: int, sent: dict[str, Any], lies: frozenset[str]) -> None:
+    @step(who=inputs.some, sent=inputs.new_tasks, lies=inputs.lies, key=inputs.keys)
+    def create_task(self, who: int, sent: dict[str, Any], lies: frozenset[str], key: str | None) -> None:
         person = self.world.person(who)
-        model.created(person, sent, self.world.call("POST", "", person, sent, lies))
+        answer = self.world.call("POST", "", person, sent, lies, {"Idempotency-Key": key})
+        model.created(person, sent, answer, key)
         self._look_back(person)
 
-    @step(who=inputs.some, which=inputs.tasks, sent=inputs.changes, lies=inputs.lies)
-    def update_task(self, who: int, which: tuple[str, int], sent: dict[str, Any], lies: frozenset[str]) -> None:
-        person, task_id = self._find(who, which)
-        model.updated(person, task_id, sent, self.world.call("PUT", task_id, person, sent, lies))
+    @step(who=inputs.some, text=inputs.good_titles, other=inputs.good_titles, key=inputs.keys)
+    def create_twice_with_one_key_at_once(self, who: int, text: str, other: str, key: str | None) -> None:
+        person, headers = self.world.person(who), {"Idempotency-Key": key}
+        sent = [{"title": text}, {"title": other}, {"title": text}]
+        answers = self.world.threads.map(lambda task: self.world.call("POST", "", person, task, headers=headers), sent)
+        # The first one there may be any of them; what it made decides about the others.
+        for task, answer in sorted(zip(sent, answers, strict=True), key=lambda pair: pair[1].status_code):
+            model.created(person, task, answer, key)
         self._look_back(person)
 
-    @step(who=inputs.some, which=inputs.tasks, lies=inputs.lies)
-    def delete_task(self, who: int, which: tuple[str, int], lies: frozenset[str]) -> None:
+    @step(who=inputs.some, which=inputs.tasks, sent=inputs.changes, lies=inputs.lies, version=inputs.versions)
+    def update_task(
+        self, who: int, which: tuple[str, int], sent: dict[str, Any], lies: frozenset[str], version: str | None
+    ) -> None:
         person, task_id = self._find(who, which)
-        model.deleted(person, task_id, self.world.call("DELETE", task_id, person, lies=lies))
+        if_match = self.world.version(person, task_id, version)
+        answer = self.world.call("PUT", task_id, person, sent, lies, {"If-Match": if_match})
+        model.updated(person, task_id, sent, answer, if_match)
+        self._look_back(person)
+
+    @step(who=inputs.some, which=inputs.tasks, lies=inputs.lies, version=inputs.versions)
+    def delete_task(self, who: int, which: tuple[str, int], lies: frozenset[str], version: str | None) -> None:
+        person, task_id = self._find(who, which)
+        if_match = self.world.version(person, task_id, version)
+        answer = self.world.call("DELETE", task_id, person, lies=lies, headers={"If-Match": if_match})
+        model.deleted(person, task_id, answer, if_match)
         self._look_back(person)
 
     @step(who=inputs.some, which=inputs.tasks, body=inputs.malformed_bodies, new=st.booleans())
@@ -133,6 +151,18 @@ class Machine(RuleBasedStateMachine):
         assert len(times | {task["updated_at"]}) == 4, "each moves the time forward"
         task.update(title=text.strip(), completed=completed, description=text, updated_at=max(times))
         model.got(person, task_id, self.world.call("GET", task_id, person))
+
+    @step(who=inputs.some, which=inputs.tasks, text=inputs.good_titles)
+    def change_one_version_thrice_at_once(self, who: int, which: tuple[str, int], text: str) -> None:
+        person, task_id = self._find(who, which)
+        headers = {"If-Match": self.world.version(person, task_id, "present")}
+        sent = [{"title": f"{number} {text}"} for number in range(3)]
+        answers = self.world.threads.map(
+            lambda change: self.world.call("PUT", task_id, person, change, headers=headers), sent
+        )
+        for change, answer in sorted(zip(sent, answers, strict=True), key=lambda pair: pair[1].status_code):
+            model.updated(person, task_id, change, answer, headers["If-Match"])
+        self._look_back(person)
 
     @step(untyped_initialize, title=inputs.good_titles)
     def everybody_begins_with_a_task(self, title: str) -> None:

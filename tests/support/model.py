@@ -28,7 +28,14 @@ class Person:
     tasks: dict[str, Task] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     """The ids of all tasks that were ever theirs."""
+    keys: dict[str, tuple[str, Task]] = field(default_factory=dict)
+    """For each Idempotency-Key the task's id, and the title and description that were sent first."""
     alive: bool = True
+
+    def repeats(self, key: str | None) -> tuple[str, Task] | None:
+        """What a key was used for, if that task is still there."""
+        used = self.keys.get(key or "")
+        return used if used and used[0] in self.tasks else None
 
     def newest_first(self) -> list[Task]:
         return sorted(self.tasks.values(), key=lambda task: (task["created_at"], task["id"]), reverse=True)
@@ -73,10 +80,21 @@ def refused(answer: httpx.Response, status: int, *sentences: str) -> None:
     assert ANY_SENTENCE in sentences or body["error"] in sentences, (sentences, body)
 
 
-def holds(answer: httpx.Response, status: int, expected: object) -> None:
+def holds(answer: httpx.Response, status: int, expected: dict[str, Any]) -> None:
     assert answer.status_code == status, (status, answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == expected, f"{answer.text} is not {expected}"
+    assert answer.headers.get("etag") == (tag(expected["task"]) if "task" in expected else None)
+
+
+def tag(task: Task) -> str:
+    """The task's entity tag."""
+    return f'"{task["updated_at"]}"'
+
+
+def changed_meanwhile(task: Task, answer: httpx.Response) -> None:
+    refused(answer, 412, "The task was changed in the meantime")
+    assert answer.headers["etag"] == tag(task)
 
 
 def listed(person: Person, answer: httpx.Response) -> None:
@@ -91,7 +109,7 @@ def got(person: Person, task_id: str, answer: httpx.Response) -> None:
         holds(answer, 200, {"task": task})
 
 
-def created(person: Person, sent: dict[str, Any], answer: httpx.Response) -> None:
+def created(person: Person, sent: dict[str, Any], answer: httpx.Response, key: str | None = None) -> None:
     """Checks the answer to a POST and, where it succeeded, remembers the task."""
     if wrong := complaints(sent, new=True):
         refused(answer, 400, *wrong)
@@ -99,25 +117,35 @@ def created(person: Person, sent: dict[str, Any], answer: httpx.Response) -> Non
     if not person.alive:
         refused(answer, 401, "Unauthorized")
         return
+    content = {"title": sent["title"].strip(), "description": sent.get("description")}
+    if used := person.repeats(key):
+        if used[1] == content:
+            holds(answer, 201, {"task": person.tasks[used[0]]})
+        else:
+            refused(answer, 422, "This Idempotency-Key was used for another task")
+        return
     task = answer.json().get("task", {})
     expected = {
         "id": str(uuid.UUID(task.get("id"), version=4)),
-        "title": sent["title"].strip(),
-        "description": sent.get("description"),
+        **content,
         "completed": False,
         "user_id": person.id,
         "created_at": task["created_at"],
         "updated_at": task["created_at"],
     }
     holds(answer, 201, {"task": expected})
-    assert task["id"] not in person.seen
+    assert task["id"] == person.keys[key][0] if key in person.keys else task["id"] not in person.seen
     assert TIME.fullmatch(task["created_at"]), task
     assert abs(datetime.fromisoformat(task["created_at"]).timestamp() - time.time()) < 60
     person.tasks[task["id"]] = task
     person.seen.append(task["id"])
+    if key is not None:
+        person.keys[key] = (task["id"], content)
 
 
-def updated(person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Response) -> None:
+def updated(
+    person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Response, if_match: str | None = None
+) -> None:
     """Checks the answer to a PUT and, where it succeeded, remembers the task as it is now."""
     if wrong := complaints(sent, new=False):
         refused(answer, 400, *wrong)
@@ -125,6 +153,9 @@ def updated(person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Re
     task = person.tasks.get(task_id.lower())
     if task is None:
         refused(answer, 404, NO_TASK)
+        return
+    if if_match not in (None, "*", tag(task)):
+        changed_meanwhile(task, answer)
         return
     changes: dict[str, Any] = {name: sent[name] for name in ("title", "description", "completed") if name in sent}
     if "title" in changes:
@@ -137,13 +168,23 @@ def updated(person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Re
         task.update(changes, updated_at=now)
 
 
-def deleted(person: Person, task_id: str, answer: httpx.Response) -> None:
-    if person.tasks.pop(task_id.lower(), None) is None:
+def deleted(person: Person, task_id: str, answer: httpx.Response, if_match: str | None = None) -> None:
+    task = person.tasks.get(task_id.lower())
+    if task is None:
         refused(answer, 404, NO_TASK)
         return
+    if if_match not in (None, "*", tag(task)):
+        changed_meanwhile(task, answer)
+        return
+    del person.tasks[task["id"]]
     assert answer.status_code == 204, (204, answer.status_code, answer.text)
     assert answer.content == b""
     assert "content-type" not in answer.headers
+
+
+def ids_are_nobody_elses(people: list[Person]) -> None:
+    owners = [(task_id, person.id) for person in people for task_id in set(person.seen)]
+    assert len({task_id for task_id, _ in owners}) == len(owners), f"two people have tasks of one id: {owners}"
 
 
 def agrees(people: list[Person], owner: psycopg.Connection) -> None:

@@ -19,6 +19,9 @@ DESCRIPTIONS = (*TEXTS, None, None, "", "d" * 1000, "🍎" * 1000, "d" * 1001, "
 NO_BOOLEAN: tuple[object, ...] = (None, 0, 1, "true", [], {})
 
 some = st.integers(0, 11)
+keys = st.sampled_from((None, "k1", "k1", "k2"))
+# Which version a change is for: any, the present one, that of before, or one that never was.
+versions = st.sampled_from((None, None, "*", "present", "present", "stale", "never"))
 good_titles = st.sampled_from(TEXTS)
 titles = st.sampled_from(TEXTS * 3 + LONG + NO_TITLE) | st.text(min_size=1, max_size=9)
 completed = st.sampled_from((True, False) * 4 + NO_BOOLEAN)

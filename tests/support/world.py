@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from tests.support.api import BROWSER, PASSWORD, token
-from tests.support.model import Person
+from tests.support.model import Person, tag
 from tests.support.model_inputs import MALFORMED_IDS
 
 OPERATIONS = {"list": "GET", "get": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
@@ -72,25 +72,43 @@ class World:
         return self.http.post(f"/api/auth/{call}", json={"email": email, "password": password})
 
     def call(
-        self, method: str, task_id: str, person: Person, sent: Any = None, lies: frozenset[str] = frozenset()
+        self,
+        method: str,
+        task_id: str,
+        person: Person,
+        sent: Any = None,
+        lies: frozenset[str] = frozenset(),
+        headers: dict[str, str | None] | None = None,
     ) -> httpx.Response:
         """`lies` are the fields that say, in the body and in the query, that this is somebody else's or older."""
         stranger = self.people[(self.people.index(person) + 1) % len(self.people)]
         values = {"user_id": stranger.id, "id": str(uuid.uuid4()), "owner": stranger.email, "x": [1.5, None]}
         forged = {name: values.get(name, "2001-02-03T04:05:06Z") for name in lies}
         content = json.dumps({**forged, **sent}) if isinstance(sent, dict) else sent
-        return self._send(method, task_id, f"Bearer {person.token}", content=content, params=forged)
+        chosen = {name: value for name, value in (headers or {}).items() if value is not None}
+        return self._send(method, task_id, f"Bearer {person.token}", chosen, content=content, params=forged)
+
+    def version(self, person: Person, task_id: str, which: str | None) -> str | None:
+        """The If-Match of a change to this task."""
+        task = person.tasks.get(task_id.lower())
+        if which in (None, "*") or task is None:
+            return which
+        return {"present": tag(task), "stale": tag({"updated_at": task["created_at"]}), "never": '"never"'}[which]
 
     def operate(self, operation: str, task_id: str, authorization: str | None) -> httpx.Response:
         """A call that would succeed with the right token."""
         method = OPERATIONS[operation]
         content = '{"title": "stolen"}' if method in ("POST", "PUT") else None
-        return self._send(method, "" if operation in ("list", "create") else task_id, authorization, content=content)
+        return self._send(
+            method, "" if operation in ("list", "create") else task_id, authorization, {}, content=content
+        )
 
-    def _send(self, method: str, task_id: str, authorization: str | None, **given: Any) -> httpx.Response:
+    def _send(
+        self, method: str, task_id: str, authorization: str | None, headers: dict[str, str], **given: Any
+    ) -> httpx.Response:
         path = f"/api/tasks/{task_id}" if task_id else "/api/tasks"
-        headers = {} if authorization is None else {"Authorization": authorization}
-        return self.http.request(method, path, headers=headers, **given)
+        who = {} if authorization is None else {"Authorization": authorization}
+        return self.http.request(method, path, headers=who | headers, **given)
 
 
 def forge(kind: str, person: Person, other: Person) -> str | None:
