@@ -53,6 +53,25 @@ def test_a_whole_visit(visit: Visit) -> None:
     assert_error(frontend.call("GET", path), 404, "Task not found")
 
 
+def test_the_page_repeats_a_create_and_overwrites_no_change_it_has_not_seen(visit: Visit) -> None:
+    frontend = visit()
+    assert frontend.enter("signup", "grace@example.com", PASSWORD).status == 201
+    first, again = (frontend.call("POST", "/api/tasks", {"title": "Buy milk"}, Idempotency_Key="k1") for _ in range(2))
+    assert (first.status, first.body) == (again.status, again.body) == (201, first.body)
+    other = frontend.call("POST", "/api/tasks", {"title": "Buy oats"}, Idempotency_Key="k1")
+    assert_error(other, 422, "This Idempotency-Key was used for another task")
+    tag, path = first.headers["etag"], f"/api/tasks/{first.body['task']['id']}"
+    assert tag == f'"{first.body["task"]["updated_at"]}"'
+    assert frontend.call("GET", path, If_None_Match=tag)[:2] == (304, None)
+    changed = frontend.call("PUT", path, {"completed": True}, If_Match=tag)
+    assert changed.status == 200
+    stale = frontend.call("PUT", path, {"title": "Unseen"}, If_Match=tag)
+    assert_error(stale, 412, "The task was changed in the meantime")
+    assert stale.headers["etag"] == changed.headers["etag"]
+    assert_error(frontend.call("DELETE", path, If_Match=tag), 412, "The task was changed in the meantime")
+    assert frontend.call("DELETE", path, If_Match=stale.headers["etag"]).status == 204
+
+
 def moved(answer: Answer) -> dict[str, str]:
     return {"updated_at": answer.body["task"]["updated_at"]}
 

@@ -38,10 +38,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     "update moves created_at": (Edit(SQL, UPDATE, "description = case", "created_at = now(), description = case"),),
     "update leaves updated_at": (Edit(SQL, UPDATE, "updated_at = greatest(", "updated_at = least(updated_at,"),),
     "list is oldest first": (Edit(SQL, LIST, "created_at desc, id desc", "created_at, id"),),
-    "403 for what is not yours": (
-        Edit(TASKS, "from service.web.body", "errors import", "errors import ApiError,"),
-        Edit(TASKS, "def _found", "not_found(", "ApiError(403, "),
-    ),
+    "403 for what is not yours": (Edit(TASKS, "def _found", "not_found(", "ApiError(403, "),),
     "delete answers 204 for nothing": (Edit(TASKS, "async def delete_task", "if row is None", "if row is ..."),),
     "create takes completed": (
         *(Edit(SQL, create, "fingerprint)\n", "fingerprint, completed)\n") for create in CREATES),

@@ -25,8 +25,11 @@ class Frontend:
         self.page = page
         self.service = service
 
-    def call(self, method: str, path: str, *body: Any) -> Answer:
-        arguments = ", ".join(json.dumps(argument) for argument in (method, self.service + path, *body))
+    def call(self, method: str, path: str, *body: Any, **headers: str) -> Answer:
+        """`headers` by their names, with `_` for `-`."""
+        sent = json.dumps(body[0]) if body else "undefined"
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        arguments = f"{json.dumps(method)}, {json.dumps(self.service + path)}, {sent}, {json.dumps(more)}"
         return Answer(**self.page.evaluate(f"call({arguments})"))
 
     def enter(self, call: str, email: str, password: str) -> Answer:

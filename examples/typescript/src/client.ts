@@ -19,6 +19,11 @@ export function todo(baseUrl: string, token?: string): Client<paths> {
   return createClient<paths>({ baseUrl, headers: token ? { Authorization: `Bearer ${token}` } : {} });
 }
 
+/** The ETag of a version of a task, which If-Match takes. */
+export function tag(task: Task): string {
+  return `"${task.updated_at}"`;
+}
+
 type Answer<Data> = { data?: Data; error?: components["schemas"]["Error"]; response: Response };
 
 /** The body of a success, undefined where it has none; throws Refused for everything else. */

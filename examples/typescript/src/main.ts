@@ -1,7 +1,7 @@
 // The whole life of a task, against the service at the address that is given: node dist/main.js http://127.0.0.1:8000
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { Refused, success, todo, type Account, type Task } from "./client.js";
+import { Refused, success, tag, todo, type Account, type Task } from "./client.js";
 
 function line(task: Task): string {
   const state = task.completed ? "done" : "open";
@@ -28,14 +28,21 @@ async function main(url: string): Promise<void> {
   const api = todo(url, token);
   await assert.rejects(success(api.POST("/api/tasks", { body: { title: " " } })), refused(400, "Title is required"));
 
-  const { task } = await success(api.POST("/api/tasks", { body: { title: "Buy milk", description: "two litres" } }));
+  // With a key of its own the create may be sent again, for example where its answer was lost: there is one task.
+  const create = { params: { header: { "Idempotency-Key": randomUUID() } }, body: { title: "Buy milk", description: "two litres" } };
+  const { task } = await success(api.POST("/api/tasks", create));
+  assert.deepEqual(await success(api.POST("/api/tasks", create)), { task });
   assert.equal(task.user_id, user.id);
   assert.equal(task.created_at, task.updated_at);
   console.log(line(task));
 
   const params = { path: { id: task.id } };
-  const edited = await success(api.PUT("/api/tasks/{id}", { params, body: { title: "Buy oats", description: null } }));
+  const seen = { ...params, header: { "If-Match": tag(task) } };
+  const body = { title: "Buy oats", description: null };
+  const edited = await success(api.PUT("/api/tasks/{id}", { params: seen, body }));
   console.log(line(edited.task));
+  const stale = api.PUT("/api/tasks/{id}", { params: seen, body });
+  await assert.rejects(success(stale), refused(412, "The task was changed in the meantime"));
   const toggled = await success(api.PUT("/api/tasks/{id}", { params, body: { completed: true } }));
   console.log(line(toggled.task));
 
