@@ -77,7 +77,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
         Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),
         Edit(TASKS, "async def create_task", "    sent =", "    LISTS.pop(user, None)\n    sent ="),
-        Edit(TASKS, "async def delete_task", "    row =", "    LISTS.pop(user, None)\n    row ="),
+        Edit(TASKS, "async def delete_task", "    tags =", "    LISTS.pop(user, None)\n    tags ="),
     ),
     "requests at once share their user": (
         Edit(ROUTING, '"""', "from collections", "import asyncio\nfrom collections"),
