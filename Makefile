@@ -1,5 +1,5 @@
 # Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
-.PHONY: help setup run migrate rollback test check drills schema openapi bench bench-growth client demo lock licences clean
+.PHONY: help setup run migrate rollback account test check drills schema openapi bench bench-growth client demo lock licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,9 @@ migrate: .venv/run.stamp ## bring the database's schema up to date
 
 rollback: .venv/run.stamp ## take the newest migration back
 	@exec .venv/bin/python -m service rollback
+
+account: .venv/run.stamp ## one account: make account ARGS="show|export|set-password|sign-out|delete EMAIL"
+	@exec .venv/bin/python -m service account $(ARGS)
 
 test: setup ## run the tests, on a PostgreSQL of their own or on TEST_DATABASE_URL; ARGS goes to pytest
 	@exec .venv/bin/python -m pytest --numprocesses=3 --dist=loadfile $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m service`: runs the service, and its development database where none is named; `migrate`, `rollback`."""
+"""`python -m service`: runs the service, with a development database where none is set; migrate, rollback, account."""
 
 import contextlib
 import os
@@ -49,18 +49,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m service", description="The todo service and its database's schema."
     )
-    parser.add_argument("command", nargs="?", default="run", choices=("run", "migrate", "rollback"))
-    command = parser.parse_args().command
+    commands = parser.add_subparsers(dest="command", metavar="run | migrate | rollback | account")
+    for name in ("run", "migrate", "rollback"):
+        commands.add_parser(name)
+    account = commands.add_parser("account", description="One account, with the role that owns the tables.")
+    account.add_argument("action", choices=("show", "export", "set-password", "sign-out", "delete"))
+    account.add_argument("account", metavar="EMAIL", help="or the user's id")
+    account.add_argument("--yes", action="store_true", help="delete without a question")
+    parser.set_defaults(command="run")
+    arguments = parser.parse_args()
     try:
         signals.raise_keyboard_interrupt()
         from service import cli  # not above: a signal must end the second that this takes without a traceback
 
-        return cli.do(command, stopping=lambda: signals.received)
+        return cli.do(arguments, stopping=lambda: signals.received)
     except KeyboardInterrupt:
         signals.ignore()
         with contextlib.suppress(OSError):  # the terminal was closed
             print("Stopped.", flush=True)  # noqa: T201 (for the person at the terminal)
-        return 0 if command == "run" else 130
+        return 0 if arguments.command == "run" else 130
 
 
 if __name__ == "__main__":

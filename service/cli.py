@@ -1,5 +1,6 @@
-"""The commands of `python -m service`: run, migrate, rollback."""
+"""The commands of `python -m service`: run, migrate, rollback, account."""
 
+import argparse
 import asyncio
 import contextlib
 import functools
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from service import accounts
 from service.app import create_app
 from service.config import Settings, SettingsError, connection, load_settings
 from service.errors import StartError
@@ -20,11 +22,14 @@ from service.telemetry import log
 from service.web.server import bound_socket, serve
 
 
-def do(command: str, stopping: Callable[[], bool]) -> int:
+def do(arguments: argparse.Namespace, stopping: Callable[[], bool]) -> int:
     """Runs the command; returns its exit status: 2 for a bad setting, 1 for another error, told in one sentence."""
     try:
-        settings = load_settings()
-        if command == "migrate":
+        settings, command = load_settings(), arguments.command
+        if command == "account":
+            with _owners_url(settings) as url:
+                accounts.run(url, arguments.action, arguments.account, arguments.yes, _say)
+        elif command == "migrate":
             change_schema(
                 settings, migrations.migrate, "applied", "The database's schema is up to date: nothing to do."
             )
@@ -55,12 +60,18 @@ def run(settings: Settings, stopping: Callable[[], bool]) -> None:
 
 
 def change_schema(settings: Settings, how: Callable[[str], list[str]], done: str, otherwise: str) -> None:
-    with contextlib.ExitStack() as stack:
-        if (named := settings.migration_database_url or settings.database_url) is None:
-            url, _ = connection(stack.enter_context(_development_database(settings, shared=True)))
-        else:
-            url = named.get_secret_value()
+    with _owners_url(settings) as url:
         _say("\n".join(f"{name} {done}" for name in how(url)) or otherwise)
+
+
+@contextlib.contextmanager
+def _owners_url(settings: Settings) -> Iterator[str]:
+    """The database as its owner sees it; the development database where none is set, also beside `make run`."""
+    if (named := settings.migration_database_url or settings.database_url) is not None:
+        yield named.get_secret_value()
+        return
+    with _development_database(settings, shared=True) as found:
+        yield connection(found)[0]
 
 
 async def _refuse_old_schema(url: str) -> None:

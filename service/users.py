@@ -56,7 +56,7 @@ def _email(value: object) -> str:
         raise validation_error("Invalid email format") from None
 
 
-def _new_password(value: object) -> str:
+def new_password(value: object) -> str:
     if value is None or value == "":
         raise validation_error("Password is required")
     password = validate_text("Password", value)
@@ -69,7 +69,7 @@ def _new_password(value: object) -> str:
 
 class SignUp(BaseModel):
     email: Annotated[str, BeforeValidator(_email)]
-    password: Annotated[str, BeforeValidator(_new_password)]
+    password: Annotated[str, BeforeValidator(new_password)]
 
 
 class LogIn(BaseModel):

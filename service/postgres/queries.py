@@ -27,6 +27,13 @@ class Sql(NamedTuple):
     take_back_attempt: Query
     clear_attempts: Query
     sweep_attempts: Query
+    limit_waits: Query
+    find_account: Query
+    find_account_attempts: Query
+    delete_account_attempts: Query
+    set_password: Query
+    delete_account: Query
+    end_tokens: Query
     list_tasks: Query
     get_task: Query
     create_task: Query

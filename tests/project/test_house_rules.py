@@ -16,7 +16,7 @@ SERVICE = sorted((PROJECT / "service").rglob("*.py"))
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"app"},
+    {"app", "accounts"},
     {"tasks", "users", "health", "docs"},
     {"web"},
     {"state"},

@@ -27,16 +27,17 @@ def start(folder: Path, *arguments: str, **values: str) -> subprocess.Popen[str]
         [sys.executable, "-m", *arguments],
         cwd=folder,
         env=environment(**values),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], seconds: float = 60, sent: str = "") -> tuple[int, str, str]:
     """Exit status, stdout and stderr; a process that does not end is killed."""
     try:
-        output, errors = process.communicate(timeout=seconds)
+        output, errors = process.communicate(sent, timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
