@@ -19,7 +19,7 @@ LINGER_SECONDS = 1.0
 
 LARGE_ANSWER_BYTES = 64 * 1024
 """From this size on an answer counts: smaller ones fit into the buffers that every connection has."""
-UNSENT_BYTES = 64 * 1024 * 1024
+UNSENT_BYTES = 32 * 1024 * 1024
 """Limit on the bytes of large answers that wait in one worker for their clients to read."""
 PROGRESS_SECONDS = 10.0
 PROGRESS_BYTES = 16 * 1024

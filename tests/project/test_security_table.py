@@ -30,3 +30,10 @@ def test_every_point_has_tests_that_exist_or_a_reason(point: str, how: str, test
     assert not NAME.sub("", tests).strip(), "something that is no name of a test"
     for file, name in NAME.findall(tests):
         assert name in functions_of(file), f"{file} has no {name}"
+
+
+def test_the_tests_that_the_operations_notes_name_exist() -> None:
+    names = NAME.findall((SPECS / "operations.md").read_text("utf-8"))
+    assert names
+    for file, name in names:
+        assert name in functions_of(file), f"{file} has no {name}"

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 import uvicorn
@@ -18,6 +19,7 @@ from uvicorn.protocols.http import flow_control, httptools_impl
 
 from service.web.uvicorn_internals.connection import Connection
 from service.web.uvicorn_internals.worker import Server
+from tests.support.api import ORIGIN, Api
 from tests.support.commands import PROJECT
 from tests.support.http_wire import LIVEZ, connect
 from tests.support.service_process import start_service
@@ -241,3 +243,29 @@ async def test_an_answer_that_nobody_reads_is_registered_until_it_is_read() -> N
         await asyncio.sleep(0.1)
         assert unsent.waiting_bytes() == 0
         writer.close()
+
+
+@pytest.mark.anyio
+async def test_a_request_that_the_stop_cuts_off_is_503(api: Api) -> None:
+    """uvicorn cancels what is not answered 15 seconds after SIGTERM; here the transport does."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("cancelled before")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    transport = api.client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    headers = [(b"origin", ORIGIN.encode())]
+    scope: Scope = {"type": "http", "method": "POST", "path": "/api/auth/login", "headers": headers, "client": None}
+    request: asyncio.Task[None] = asyncio.create_task(transport.app(scope, receive, send))  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    request.cancel()
+    await request
+    start, body = sent
+    assert (start["status"], body["body"]) == (503, b'{"error": "Service temporarily unavailable"}')
+    names = {name for name, _ in start["headers"]}
+    assert {b"retry-after", b"x-request-id", b"access-control-allow-origin"} <= names

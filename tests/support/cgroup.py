@@ -1,0 +1,49 @@
+"""A memory cgroup, version 1 or 2: the kernel kills a process in it that takes more."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.programs import missing
+
+VERSION_1 = Path("/sys/fs/cgroup/memory")
+VERSION_2 = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def memory_cgroup(limit: int) -> Iterator[Path]:
+    """A group without processes; write a pid into its cgroup.procs."""
+    version_1 = (VERSION_1 / "memory.limit_in_bytes").exists()
+    folder = (VERSION_1 if version_1 else VERSION_2) / f"todo-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir()
+        (folder / ("memory.limit_in_bytes" if version_1 else "memory.max")).write_text(str(limit))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        missing(f"no memory cgroup can be made here: {error}")
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def started_in(folder: Path) -> Iterator[None]:
+    """Processes that are started in this block belong to the group, with all that they take from the start on."""
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (folder.parent / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def peak_bytes(folder: Path) -> int:
+    for name in ("memory.max_usage_in_bytes", "memory.peak"):
+        with contextlib.suppress(FileNotFoundError):
+            return int((folder / name).read_text())
+    return 0
