@@ -125,12 +125,12 @@ async def test_a_server_that_hangs_is_waited_for_two_seconds_and_holds_up_nobody
         began = time.monotonic()
         waiting = asyncio.ensure_future(api.list_tasks(key_server.person("first")))
         local = api.user()
-        served = 0
+        answered = 0
         while not waiting.done():
             assert await status(api, local) == 200
-            served += 1
+            answered += 1
             await asyncio.sleep(0.01)
-        assert served >= 5
+        assert answered >= 5
         assert_error(await waiting, 503, "Service temporarily unavailable")
         assert 1 < time.monotonic() - began < 15
         # Asked again at once, it is not asked again.

@@ -6,19 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from service.config import Settings
-from tests.support import everything
 from tests.support.commands import PROJECT
-from tests.support.guard import processes_of, runs
-from tests.support.programs import find
+from tests.support.interruptions import interrupt
 
 # Good values, so that the service would obey them, and bad ones, which would stop it.
 SETTINGS = {
@@ -62,30 +57,3 @@ def listener() -> socket.socket | nullcontext[None]:
 @pytest.mark.timeout(300)  # it starts a dozen programs
 def test_a_killed_run_leaves_no_process_and_no_file() -> None:
     interrupt(signal.SIGKILL, workers=2)
-
-
-def interrupt(*signals: signal.Signals, workers: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="todo-") as name:
-        folder, ready, log = (Path(name) / each for each in ("t", "ready", "log"))
-        folder.mkdir()
-        command = [sys.executable, "-m", "pytest", "-q", f"--numprocesses={workers}", everything.__file__]
-        values = {"TMPDIR": str(folder), "READY": str(ready), "TEST_DATABASE_URL": "", "TEST_THROUGH": ""}
-        with log.open("w") as output:
-            run = subprocess.Popen(command, cwd=PROJECT, env=os.environ | values, stdout=output, stderr=output)
-        wait_until(lambda: ready.exists() or run.poll() is not None)
-        assert run.poll() is None, log.read_text()
-        started = processes_of(folder)
-        programs = {each for each in ("nginx", "pgbouncer", "chromium") if find(each)}
-        assert {"postgres", *programs} <= {process.name() for process in started}
-        for number in signals:
-            run.send_signal(number)
-            time.sleep(0.1)
-        run.wait(60)
-        wait_until(lambda: not any(map(runs, started)))
-        wait_until(lambda: not list(folder.iterdir()))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Without a limit: each test has one."""
-    while not condition():
-        time.sleep(0.05)
