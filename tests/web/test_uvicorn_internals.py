@@ -29,6 +29,7 @@ FOLDER = PROJECT / "service/web/uvicorn_internals"
 LATE = "web/test_raw_connections.py::test_whoever_is_slow_is_cut_off"
 PIPELINE = "web/test_raw_connections.py::test_a_hundred_pipelined_requests_are_all_answered_in_their_order"
 STOP = "process/test_stopping.py::test_a_stopping_service"
+CONTINUE = "web/test_raw_bodies.py::test_expect_100_continue_is_answered_before_the_body"
 ONE_WRITE = "web/test_uvicorn_internals.py::test_an_answer_is_one_write"
 REFUSED = "web/test_raw_heads.py::test_what_is_no_http_is_400_and_the_end"
 UNREAD = "web/test_uvicorn_internals.py::test_an_answer_that_nobody_reads_is_registered_until_it_is_read"
@@ -38,6 +39,9 @@ USES = {
     "STATUS_LINE": ONE_WRITE,
     "_start_asgi_task": ONE_WRITE,
     "_unsupported_upgrade_warning": "web/test_raw_heads.py::test_unusual_requests_are_answered_by_the_contract",
+    "access_log": ONE_WRITE,
+    "access_logger": ONE_WRITE,
+    "app": ONE_WRITE,
     "app_state": UNREAD,
     "body": "web/test_raw_bodies.py::test_a_length_that_is_too_long_waits_for_the_rest",
     "client": "process/test_proxies.py::test_a_trusted_proxy_on_an_ipv6_socket",
@@ -47,11 +51,13 @@ USES = {
     "default_headers": ONE_WRITE,
     "disconnected": "web/test_http.py::test_a_client_that_goes_away_is_no_error",
     "drain": UNREAD,
+    "expect_100_continue": CONTINUE,
     "flow": PIPELINE,
     "force_exit": "process/test_starting.py::test_two_signals_at_once_stop_a_service_without_a_traceback",
     "headers": "web/test_raw_bodies.py::test_a_trailer_is_no_header",
     "keep_alive": STOP,
     "lifespan": STOP,
+    "logger": ONE_WRITE,
     "loop": LATE,
     "message_event": LATE,
     "more_body": LATE,
@@ -62,9 +68,11 @@ USES = {
     "pipeline": PIPELINE,
     "response_complete": STOP,
     "response_started": RAISED,
+    "scheme": ONE_WRITE,
     "scope": "web/test_http.py::test_head_sends_no_body_and_the_connection_goes_on",
     "send_400_response": REFUSED,
     "send_500_response": RAISED,
+    "server": ONE_WRITE,
     "server_state": STOP,
     "servers": STOP,
     "should_exit": STOP,
@@ -76,6 +84,7 @@ USES = {
     "timeout_keep_alive_task": STOP,
     "total_requests": PIPELINE,
     "transport": ONE_WRITE,
+    "url": ONE_WRITE,
     "write_paused": UNREAD,
 }
 
@@ -92,7 +101,16 @@ CLASSES = (
 DOCUMENTED = {name for cls in CLASSES for name in dir(cls)}
 # Callbacks of httptools, the interface of ASGI, and the names of the classes themselves.
 DOCUMENTED |= {"on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"}
-DOCUMENTED |= {"receive", "send", "should_upgrade", "__init__"}
+DOCUMENTED |= {
+    "receive",
+    "send",
+    "should_upgrade",
+    "should_keep_alive",
+    "get_method",
+    "get_http_version",
+    "parse_url",
+    "__init__",
+}
 
 
 def members(tree: ast.AST, *roots: str) -> set[str]:
