@@ -4,8 +4,8 @@
 -- what is done already stays as it is.
 --
 -- tasks has one shard for each part of the users, so everything of one user is on one node, and every statement names the
--- user. users is on every node, because a log-in looks a user up by e-mail; a sign-up writes to all of them. What else the
--- service reads stays on the coordinator, and the other nodes know where it is.
+-- user. users and token_cutoffs are on every node, because each log-in and each new token reads them; a sign-up writes to
+-- all nodes. What else the service reads stays on the coordinator, and the other nodes know where it is.
 
 \set ON_ERROR_STOP on
 \set VERBOSITY terse
@@ -48,8 +48,9 @@ select create_distributed_function(oid::regprocedure)
 from pg_proc
 where pronamespace = 'public'::regnamespace and proname = 'task_json';
 
-select create_reference_table('users')
-where not exists (select from citus_tables where table_name = 'users'::regclass);
+select create_reference_table(name)
+from (values ('users'::regclass), ('token_cutoffs'::regclass)) as copied (name)
+where not exists (select from citus_tables where table_name = name);
 
 select create_distributed_table('tasks', 'user_id')
 where not exists (select from citus_tables where table_name = 'tasks'::regclass);
@@ -61,6 +62,7 @@ where not exists (select from citus_tables where table_name = name);
 -- The rows of before, password hashes included, are in the shards; their copies on this node's disk go.
 select truncate_local_data_after_distributing_table('tasks');
 select truncate_local_data_after_distributing_table('users');
+select truncate_local_data_after_distributing_table('token_cutoffs');
 
 alter default privileges in schema public grant select, insert, update, delete on tables to todo_service;
 \o

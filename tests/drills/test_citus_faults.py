@@ -32,12 +32,16 @@ def citus() -> Iterator[Cluster]:
 
 def check(running: Load, citus: Cluster, service: ServiceProcess, what: str) -> set[int]:
     """Compares the database with the answers; returns the statuses."""
-    unforeseen = re.findall(r"^asyncpg.*Error: .*", service.log.read_text().rpartition("unforeseen")[2], re.MULTILINE)
     with citus.connect() as owner:
         running.compare(owner)
     statuses = set(running.report(what))
-    assert not running.faults, unforeseen
+    assert not running.faults, errors(service)
     return statuses
+
+
+def errors(service: ServiceProcess) -> set[str]:
+    """What PostgreSQL reported, as far as the service logged it."""
+    return set(re.findall(r"asyncpg\.[\w.]+: .*", service.log.read_text()))
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -52,7 +56,7 @@ async def test_connections_that_are_ended_on_a_node(citus: Cluster, node: str) -
             for _ in range(10):
                 await asyncio.sleep(1)
                 ended += len(superuser.execute(END_SERVICE).fetchall())
-        assert ended > 20
+        assert ended
         assert check(running, citus, service, f"{ended} connections ended on {node}") <= DONE
 
 
@@ -90,7 +94,9 @@ async def test_a_coordinator_that_is_stopped(citus: Cluster) -> None:
             citus.stop(COORDINATOR)
             api = Api(client)
             try:
-                tasks = [await api.task(user) for user in users]
+                answers = [await api.create_task(user) for user in users]
+                assert {answer.status_code for answer in answers} == {201}, errors(service)
+                tasks = [answer.json()["task"] for answer in answers]
                 for user, task in zip(users, tasks, strict=True):
                     assert (await api.list_tasks(user)).json() == {"tasks": [task]}
                     assert (await api.delete_task(user, task["id"])).status_code == 204

@@ -14,6 +14,7 @@ from service.postgres.schema import MIGRATIONS
 from tests.support.mutability import refused
 from tests.support.statements import QUERIES, USES
 
+CITUS = MIGRATIONS.parent / "citus.sql"
 INSERT = "insert into login_attempts as known (key, attempts, expires_at) values ($1, 1, now()) on conflict (key)"
 # What Citus 13 refused, and the part that the checker has to name.
 REFUSED = {
@@ -50,6 +51,13 @@ def test_the_checker_finds_what_is_not(owner: psycopg.Connection, name: str) -> 
 @pytest.mark.parametrize("sql", ACCEPTED)
 def test_the_checker_accepts_what_is(owner: psycopg.Connection, sql: str) -> None:
     assert refused(owner, sql, ["bytea", "float8"]) == []
+
+
+def test_every_table_has_its_place_on_citus(owner: psycopg.Connection) -> None:
+    """A table that is only on the coordinator does not exist for the service on a worker node."""
+    tables = owner.execute("select tablename from pg_tables where schemaname = 'public' and tablename !~ '^_?yoyo'")
+    placed = re.findall(r"'(\w+)'::regclass", CITUS.read_text("utf-8"))
+    assert {name for (name,) in tables} | {"_yoyo_migration"} == set(placed)
 
 
 @pytest.mark.parametrize("path", sorted(MIGRATIONS.glob("*.sql")), ids=lambda path: path.stem)
