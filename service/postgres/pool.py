@@ -19,6 +19,9 @@ from service.postgres.waiting import WaitingRequests
 logger = logging.getLogger("service.postgres.pool")
 
 POOL_SIZE = 10
+ACCOUNTS = 5
+"""No account uses more than its fifth of the connections: long lists of one must leave processors, memory and
+connections to the others."""
 REQUEST_SECONDS = 5.0
 """A request waits no longer than this for the database: for a connection, for its opening, for all its statements."""
 IDLE_SECONDS = 60.0
@@ -42,7 +45,7 @@ def deadline_after(seconds: float = REQUEST_SECONDS) -> float:
 class Pool:
     """At most `size` connections, opened when needed, closed when idle. To be made inside the running event loop.
 
-    An account uses at most half of them at once, and the accounts that wait for one take turns.
+    An account uses at most size / ACCOUNTS of them at once, and the accounts that wait for one take turns.
     """
 
     def __init__(self, url: str, size: int = POOL_SIZE) -> None:
@@ -53,7 +56,7 @@ class Pool:
         if not target.pooled:  # a transaction pooler takes no settings
             arguments = {**arguments, "server_settings": SERVER_SETTINGS | arguments["server_settings"]}
         self._loop = asyncio.get_running_loop()
-        self._share = max(1, size // 2)
+        self._share = max(1, size // ACCOUNTS)
         # Those that are open stand at the right, the one used last at the end.
         self._free = deque(PooledConnection(arguments, prepares=not target.pooled) for _ in range(size))
         self.busy: set[PooledConnection] = set()

@@ -1,0 +1,121 @@
+"""One account with as many tasks as TASK_LIMIT allows, of the longest JSON there is, asks for its list on 300
+connections while another account works; the two workers have 512 MB together."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+
+from tests.support.api import Api, User
+from tests.support.databases import Template
+from tests.support.programs import missing
+from tests.support.service_process import ServiceProcess, start_service
+
+pytestmark = pytest.mark.anyio
+
+CGROUP = Path("/sys/fs/cgroup/memory")
+MEMORY_BYTES = 512 * 1024 * 1024
+TASKS = int(os.environ.get("DRILL_TASKS", "10000"))
+CONNECTIONS = 300
+SECONDS = 30
+# Control characters are the longest in JSON: each becomes six bytes.
+FILL = """
+    insert into tasks (user_id, id, title, description)
+    select %s, gen_random_uuid(), repeat(E'\\x01', 255), repeat(E'\\x01', 1000) from generate_series(1, %s)
+"""
+
+
+@contextmanager
+def limited_memory(served: ServiceProcess) -> Iterator[Path]:
+    """Moves the service's processes into a control group (version 1); yields its folder."""
+    if os.geteuid() or not (CGROUP / "memory.limit_in_bytes").exists():
+        missing("a memory limit needs root and control groups of version 1")
+    group = CGROUP / f"todo-{served.pid}"
+    group.mkdir()
+    (group / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
+    for process in [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]:
+        (group / "cgroup.procs").write_text(str(process.pid))
+    yield group
+    for pid in (group / "cgroup.procs").read_text().split():
+        (CGROUP / "cgroup.procs").write_text(pid)
+    group.rmdir()
+
+
+# Asks for the list again and again on each connection, and reads the answers. A process of its own, or it would delay
+# the requests that are measured.
+FLOOD = """
+import asyncio, sys
+
+async def ask(port, token):
+    request = f"GET /api/tasks HTTP/1.0\\r\\nAuthorization: Bearer {token}\\r\\n\\r\\n"
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request.encode())
+            while await reader.read(1 << 20):
+                pass
+            writer.close()
+        except OSError:
+            await asyncio.sleep(0.1)
+
+async def main(port, token, connections):
+    await asyncio.gather(*(ask(port, token) for _ in range(connections)))
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+"""
+
+
+@contextmanager
+def flood(served: ServiceProcess, user: User) -> Iterator[None]:
+    command = [sys.executable, "-c", FLOOD, str(served.port), user.token, str(CONNECTIONS)]
+    with subprocess.Popen(command) as process:
+        yield
+        process.terminate()
+
+
+async def work(api: Api, user: User) -> tuple[list[float], Counter[int]]:
+    """The other account's requests, one after the other; returns how long each took, and the statuses."""
+    took, statuses = [], Counter[int]()
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        for call in (api.list_tasks(user), api.create_task(user, title="Mine")):
+            began = time.monotonic()
+            statuses[(await call).status_code] += 1
+            took.append(time.monotonic() - began)
+    return took, statuses
+
+
+async def test_the_other_account_is_served(template: Template) -> None:
+    with (
+        template.copy() as name,
+        psycopg.connect(template.owner_url(name), autocommit=True) as owner,
+        start_service(template.service_url(name), WORKERS="2", LOG_LEVEL="warning", TASK_LIMIT="0") as served,
+        limited_memory(served) as group,
+    ):
+        async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+            api = Api(client, owner)
+            greedy, other = api.user(), api.user()
+            owner.execute(FILL, (greedy.id, TASKS))
+            workers = {child.pid for child in psutil.Process(served.pid).children(recursive=True)}
+            with flood(served, greedy):
+                await asyncio.sleep(3)
+                took, statuses = await work(api, other)
+            peak = int((group / "memory.max_usage_in_bytes").read_text())
+            p99 = statistics.quantiles(took, n=100)[98]
+            print(f"\n{TASKS} tasks, {CONNECTIONS} connections: the other account's answers {dict(statuses)},")
+            print(
+                f"  median {statistics.median(took) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; peak {peak / 1e6:.0f} MB"
+            )
+            assert workers <= {child.pid for child in psutil.Process(served.pid).children(recursive=True)}
+            assert set(statuses) <= {200, 201}
