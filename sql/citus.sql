@@ -52,6 +52,10 @@ select create_reference_table(name)
 from (values ('users'::regclass), ('token_cutoffs'::regclass)) as copied (name)
 where not exists (select from citus_tables where table_name = name);
 
+-- The log-in joins the two.
+select create_reference_table('token_cutoffs')
+where not exists (select from citus_tables where table_name = 'token_cutoffs'::regclass);
+
 select create_distributed_table('tasks', 'user_id')
 where not exists (select from citus_tables where table_name = 'tasks'::regclass);
 
