@@ -126,8 +126,10 @@ def _address(request: Request[State]) -> str:
 
 def _client(request: Request[State], address: str) -> Client:
     async def disconnected() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect" or message.get("half_closed"):  # the latter says our own protocol
+                return
 
     return Client(client_network(address), disconnected)
 

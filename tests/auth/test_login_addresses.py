@@ -1,5 +1,7 @@
 """Whose failed log-ins are counted, over real HTTP: what a proxy says of the client, and what a client says itself."""
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,7 @@ import pytest
 from tests.support.answers import assert_error
 from tests.support.api import PASSWORD
 from tests.support.databases import Template
+from tests.support.flooders import post
 from tests.support.service_process import ServiceProcess, start_service
 
 ADA = "ada@example.com"
@@ -102,3 +105,22 @@ def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, wit
     for _ in range(8):
         assert_error(log_in(behind_proxy, PASSWORD), 429)
         assert_error(log_in(without_proxy, PASSWORD), 429)
+
+
+def test_sign_ups_whose_client_has_closed_are_not_hashed(template: Template) -> None:
+    """Before, sign-ups whose connections were closed at once kept bcrypt busy all the same."""
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+        waiting = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(8)]
+        for each in waiting:
+            each.sendall(post("login", ADA, PASSWORD))
+        time.sleep(0.1)
+        for number in range(10):
+            with socket.create_connection(("127.0.0.1", served.port)) as closed:
+                closed.sendall(post("signup", f"new{number}@example.com", PASSWORD))
+        for each in waiting:
+            assert each.recv(12) in (b"HTTP/1.1 401", b"HTTP/1.1 503")
+            each.close()
+        last = {"email": "last@example.com", "password": PASSWORD}
+        assert httpx.post(f"{served.url}/api/auth/signup", json=last, timeout=20).status_code == 201
+        with psycopg.connect(template.owner_url(name)) as owner:
+            assert owner.execute("select array_agg(email) from users").fetchone() == (["last@example.com"],)

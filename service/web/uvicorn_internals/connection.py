@@ -56,7 +56,10 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keeps the connection open for the answer when the client has closed its sending half."""
-        return self._close_after_answer()
+        is_kept = self._close_after_answer()
+        if is_kept and isinstance(self.cycle, OneWriteCycle):
+            self.cycle.tell_half_closed()
+        return is_kept
 
     # The next three are uvicorn's with our limits in them, not calls of super(): a get takes 10.8% fewer instructions.
     # Left out is what this service does not use: root_path, WebSockets, limit_concurrency.

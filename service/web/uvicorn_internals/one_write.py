@@ -19,6 +19,7 @@ class OneWriteCycle(RequestResponseCycle):
     start: Any = None
     """The `http.response.start` that waits for its body."""
     late = False
+    half_closed = False
 
     def give_up_body(self) -> bool:
         """Ends the wait of a handler for the request's body; False if none waits."""
@@ -26,13 +27,21 @@ class OneWriteCycle(RequestResponseCycle):
         self.message_event.set()
         return self.late
 
+    def tell_half_closed(self) -> None:
+        """Wakes whoever waits for the client to leave: a client that closes its connection is not told from one that
+        has closed its sending half and waits for the answer."""
+        self.half_closed = True
+        self.message_event.set()
+
     async def receive(self) -> Any:
         if not self.more_body and self.body and not self.disconnected:
             body, self.body = bytes(self.body), bytearray()
             self.message_event.clear()
             return {"type": "http.request", "body": body, "more_body": False}
         message = await super().receive()
-        return {"type": "http.disconnect", "late": True} if self.late else message
+        if self.late:
+            return {"type": "http.disconnect", "late": True}
+        return message | {"half_closed": True} if self.half_closed else message
 
     async def send(self, message: Any) -> None:
         start = self.start
