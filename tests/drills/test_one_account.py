@@ -44,12 +44,14 @@ def limited_memory(served: ServiceProcess) -> Iterator[Path]:
     group = CGROUP / f"todo-{served.pid}"
     group.mkdir()
     (group / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
-    for process in [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]:
-        (group / "cgroup.procs").write_text(str(process.pid))
-    yield group
-    for pid in (group / "cgroup.procs").read_text().split():
-        (CGROUP / "cgroup.procs").write_text(pid)
-    group.rmdir()
+    try:
+        for process in [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]:
+            (group / "cgroup.procs").write_text(str(process.pid))
+        yield group
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            (CGROUP / "cgroup.procs").write_text(pid)
+        group.rmdir()
 
 
 # Asks for the list again and again on each connection, and reads the answers. A process of its own, or it would delay

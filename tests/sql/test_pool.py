@@ -145,6 +145,22 @@ async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.
         assert (await api.list_tasks(user)).status_code == 200
 
 
+async def test_all_statements_of_a_request_have_one_deadline(
+    line: Wire, owner: psycopg.Connection, owner_url: str
+) -> None:
+    """The log-in's first statement waits four seconds for a lock; its second would wait for another one for five."""
+    async with serve(settings(line.url()), owner) as api:
+        with psycopg.connect(owner_url) as attempts, psycopg.connect(owner_url) as users:
+            attempts.execute("lock table login_attempts in access exclusive mode")
+            users.execute("lock table users in access exclusive mode")
+            started = time.monotonic()
+            answer = asyncio.ensure_future(api.log_in("ada@example.com"))
+            await asyncio.sleep(4)
+            attempts.commit()
+            assert_error(await answer, 503, "Service temporarily unavailable")
+            assert time.monotonic() - started < 8
+
+
 async def test_refused_is_answered_at_once_and_heals(pool: Pool, line: Wire) -> None:
     await who(pool)
     await line.refuse()
