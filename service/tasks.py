@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from service.auth.tokens import UUID, User
 from service.errors import ApiError, not_found
+from service.postgres.pool import Pool
 from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body, idempotency
@@ -71,9 +72,10 @@ async def head_tasks(request: Request[State], user: User) -> Response:
 
 async def create_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, CreateTask)
-    task_id, fingerprint = _identity(request, user, sent)
-    task = (user.id, task_id, sent.title, sent.description, fingerprint)
-    pool, limit = state_of(request.scope)["pool"], state_of(request.scope)["task_limit"]
+    state = state_of(request.scope)
+    pool, limit = state["pool"], state["task_limit"]
+    key = idempotency.read_key(request.scope)
+    task = (user.id, _new_id(), sent.title, sent.description, None) if key is None else _keyed(state, user, key, sent)
     if user.federated:
         row = await pool.fetch_one(SQL.create_task_and_user, *task, limit.most)
     elif limit.needs_count(user.id):
@@ -99,7 +101,10 @@ async def get_task(request: Request[State], user: User) -> Response:
 async def update_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, UpdateTask)
     pool, task_id = state_of(request.scope)["pool"], _task_id(request)
-    tags = await _if_match(request, user, task_id)
+    try:
+        tags = if_match(request.scope)
+    except ApiError as malformed:
+        raise await _refusal(pool, user, task_id, malformed) from None
     given = sent.model_fields_set
     if not given:
         task = _found(await pool.fetch_one(SQL.get_task, user.id, task_id))
@@ -117,7 +122,10 @@ async def update_task(request: Request[State], user: User) -> Response:
 
 async def delete_task(request: Request[State], user: User) -> Response:
     pool, task_id = state_of(request.scope)["pool"], _task_id(request)
-    tags = await _if_match(request, user, task_id)
+    try:
+        tags = if_match(request.scope)
+    except ApiError as malformed:
+        raise await _refusal(pool, user, task_id, malformed) from None
     if tags is None:
         row = await pool.fetch_one(SQL.delete_task, user.id, task_id, default_on_retry=True)
         if row is None:
@@ -128,25 +136,17 @@ async def delete_task(request: Request[State], user: User) -> Response:
     return Response(status_code=204)
 
 
-async def _if_match(request: Request[State], user: User, task_id: str) -> list[bytes] | None:
-    """The tags of If-Match, None where there is no condition. A bad value is 400, but 404 where there is no task."""
-    try:
-        return if_match(request.scope)
-    except ApiError:
-        _found(await state_of(request.scope)["pool"].fetch_one(SQL.get_task, user.id, task_id))
-        raise
+async def _refusal(pool: Pool, user: User, task_id: str, malformed: ApiError) -> ApiError:
+    """The answer to a malformed If-Match: 400, but the usual 404 where the user has no such task."""
+    row = await pool.fetch_one(SQL.get_task, user.id, task_id)
+    return not_found("Task not found") if row is None else malformed
 
 
-def _identity(request: Request[State], user: User, sent: CreateTask) -> tuple[str, bytes | None]:
-    """The new task's id and fingerprint: from the Idempotency-Key, or a random id and none."""
-    key = idempotency.read_key(request.scope)
-    if key is None:
-        return _new_id(), None
-    secret = state_of(request.scope)["idempotency_secret"]
-    return (
-        idempotency.task_id(secret, user.id, key),
-        idempotency.fingerprint(secret, sent.title, sent.description),
-    )
+def _keyed(state: State, user: User, key: bytes, sent: CreateTask) -> tuple[str, str, str, str | None, bytes | None]:
+    """The parameters of a create whose id and fingerprint come from its Idempotency-Key."""
+    secret = state["idempotency_secret"]
+    fingerprint = idempotency.fingerprint(secret, sent.title, sent.description)
+    return user.id, idempotency.task_id(secret, user.id, key), sent.title, sent.description, fingerprint
 
 
 def _new_id() -> str:

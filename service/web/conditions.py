@@ -16,8 +16,11 @@ VERSION = re.compile(rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z)"'
 
 def if_match(scope: Scope) -> list[bytes] | None:
     """The strong tags of If-Match; None where every version will do. Raises ApiError 400 where it holds no tags."""
-    value = _value(scope, b"if-match")
-    if value is None or value == b"*":
+    values = [value for name, value in scope["headers"] if name == b"if-match"]
+    if not values:
+        return None
+    value = _joined(values)
+    if value == b"*":
         return None
     if not TAG_LIST.fullmatch(value):
         raise bad_request("If-Match must be * or a list of entity tags")
@@ -26,9 +29,10 @@ def if_match(scope: Scope) -> list[bytes] | None:
 
 def if_none_match(scope: Scope, tag: bytes) -> bool:
     """Whether If-None-Match names this tag, so that the client has the answer already."""
-    value = _value(scope, b"if-none-match")
-    if value is None:
+    values = [value for name, value in scope["headers"] if name == b"if-none-match"]
+    if not values:
         return False
+    value = _joined(values)
     return value == b"*" or bool(TAG_LIST.fullmatch(value) and tag in TAGS.findall(value))
 
 
@@ -49,7 +53,6 @@ def changed(tag: bytes) -> ApiError:
     return ApiError(412, "The task was changed in the meantime", {"ETag": tag.decode()})
 
 
-def _value(scope: Scope, header: bytes) -> bytes | None:
-    """The header's value; several of one name are one list (RFC 9110, 5.3)."""
-    values = [value for name, value in scope["headers"] if name == header]
-    return b",".join(values).strip(b" \t") if values else None
+def _joined(values: list[bytes]) -> bytes:
+    """Several headers of one name are one list (RFC 9110, 5.3)."""
+    return b",".join(values).strip(b" \t")

@@ -55,7 +55,9 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     "a fingerprint not compared": tuple(Edit(SQL, create, SAME_TASK, "when true then") for create in CREATES),
     "a fingerprint of the title alone": (Edit(KEYS, "def fingerprint", "[title, description]", "[title]"),),
     "a key shared by two users": (Edit(KEYS, "def task_id", "user_id.lower()", '""'),),
-    "a random id in spite of a key": (Edit(TASKS, "def _identity", "if key is None", "if key is not ..."),),
+    "a random id in spite of a key": (
+        Edit(TASKS, "async def create_task", "if key is None else", "if key is not ... else"),
+    ),
     "a version not compared in update": (
         Edit(SQL, UPDATE_IF_MATCH, "present.updated_at = any($7)", "(true or present.updated_at = any($7))"),
     ),
@@ -77,14 +79,16 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
         Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),
         Edit(TASKS, "async def create_task", "    sent =", "    LISTS.pop(user, None)\n    sent ="),
-        Edit(TASKS, "async def delete_task", "    tags =", "    LISTS.pop(user, None)\n    tags ="),
+        Edit(TASKS, "async def delete_task", "    try:", "    LISTS.pop(user, None)\n    try:"),
     ),
     "requests at once share their user": (
         Edit(ROUTING, '"""', "from collections", "import asyncio\nfrom collections"),
         Edit(
             ROUTING, "class Private", '        scope["user"] = ', '        self.user = user\n        scope["user"] = '
         ),
-        Edit(ROUTING, "class Private", "        response =", "        await asyncio.sleep(0.002)\n        response ="),
+        Edit(
+            ROUTING, "class Private", "        await _send(", "        await asyncio.sleep(0.002)\n        await _send("
+        ),
         Edit(ROUTING, "class Private", "send), user)", "send), self.user)"),
     ),
 }
