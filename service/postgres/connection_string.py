@@ -1,7 +1,7 @@
-"""PostgreSQL connection strings: the one place that understands them, for asyncpg (the service) and libpq (migrations).
+"""Parses PostgreSQL connection strings, for asyncpg (the service) and for libpq (the migrations).
 
-Errors begin with a verb, for the name of the setting to stand before them, and quote nothing: any piece of a mistyped
-string may be the password.
+An error begins with a verb: the caller puts the setting's name before it. It quotes nothing, because any part of a
+mistyped string can be the password.
 """
 
 import re
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from service.postgres import tls
 
-# user:password@host:port/database?query; the last @ ends the password, so that one with an unescaped @ in it works.
+# user:password@host:port/database?query. The last @ ends the password, so a password may contain an unescaped @.
 URL = re.compile(
     r"""postgres(?:ql)?(?:\+\w+)?://
     (?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?
@@ -27,7 +27,7 @@ SETTINGS = {"application_name", "options"}
 LIBPQ_TOO = SETTINGS | {"user", "password", "connect_timeout", "sslcert", "sslkey", "sslpassword"}
 HANDLED = LIBPQ_TOO | {"host", "port", "dbname", "database", "ssl", "sslmode", "sslrootcert", "pgbouncer", "schema"}
 HANDLED |= {"statement_cache_size", "prepared_statement_cache_size"}
-# Without a meaning here. asyncpg knows no channel binding, and verified TLS guards the same door; there is one host.
+# These have no effect: verified TLS protects as channel binding does, which asyncpg lacks, and there is one host.
 HANDLED |= {"channel_binding", "connection_limit", "pool_timeout", "sslaccept", "target_session_attrs"}
 
 
@@ -40,23 +40,23 @@ class Target:
     libpq: dict[str, str] = field(repr=False)
     """Keyword arguments of psycopg.connect."""
     pooled: bool
-    """Whether a transaction pooler stands in between: no prepared statements, no session state."""
+    """Whether the host is a transaction pooler: then there are no prepared statements and no session state."""
     ignored: tuple[str, ...]
-    """Names of the parameters that should have had an effect and have none."""
+    """Names of the parameters that have no effect, although the user expects one."""
 
     @property
     def yoyo_url(self) -> str:
-        # All of it as parameters: yoyo decodes no database name and takes no socket.
+        # Everything is a parameter, because yoyo does not decode the database name and does not accept a Unix socket.
         return "postgresql+psycopg:///?" + urlencode(self.libpq, quote_via=quote)
 
 
 def parse(url: str) -> Target:
-    """Raises ValueError with a sentence that lacks its subject, the name of the setting."""
+    """Raises ValueError with a sentence without its subject: the caller puts the setting's name before it."""
     return _target(_read(url))
 
 
 def direct(url: str) -> Target:
-    """The same database past its transaction pooler, for migrations; still `pooled` where no way past it is known."""
+    """The same database without its transaction pooler, for migrations; `pooled` if its direct host is unknown."""
     parts = _read(url)
     past = _past_pooler(parts)
     if past != parts:
@@ -65,7 +65,7 @@ def direct(url: str) -> Target:
 
 
 def _read(url: str) -> dict[str, str]:
-    """The decoded parts under libpq's names; as in libpq, a parameter overrides what stands before the `?`."""
+    """The decoded parts under libpq's names. As in libpq, a parameter overrides the part before the `?`."""
     url = url.strip()
     if not re.match(r"postgres(ql)?(\+\w+)?://", url, re.IGNORECASE):
         raise ValueError(
@@ -91,7 +91,7 @@ def _read(url: str) -> dict[str, str]:
 
 
 def _past_pooler(parts: dict[str, str]) -> dict[str, str]:
-    """Neon has its transaction pooler on a host of its own, Supabase on a port."""
+    """Neon's transaction pooler has another host name, Supabase's another port."""
     host = parts["host"]
     if host.endswith(".neon.tech"):
         return parts | {"host": host.replace("-pooler.", ".", 1)}
@@ -113,13 +113,13 @@ def _target(parts: dict[str, str]) -> Target:
     ignored = set(parts) - HANDLED
     if parts.get("schema", "public") != "public":
         ignored.add("schema")
-    # A pooler refuses settings (-c name=value); what has no dash tells Neon's and Supabase's proxies the project.
+    # A pooler refuses settings (-c name=value). Options without a dash name the project for Neon and Supabase.
     if pooled and parts.get("options", "").startswith("-"):
         ignored.add("options")
     kept = {name: value for name, value in parts.items() if name not in ignored}
     mode = tls.mode(kept)
 
-    # Without a user or a password here, both drivers look where they always do: PGUSER, PGPASSWORD, ~/.pgpass.
+    # If there is no user or password here, both drivers read PGUSER, PGPASSWORD and ~/.pgpass.
     connect: dict[str, Any] = {name: kept[name] for name in ("host", "user", "password") if name in kept}
     connect |= {"port": int(kept["port"]), "database": kept["dbname"]}
     connect["ssl"] = False if mode == "disable" else tls.context(mode, kept)

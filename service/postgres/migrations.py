@@ -1,7 +1,7 @@
 """`make migrate` and `make rollback`: yoyo behind a PostgreSQL advisory lock.
 
-yoyo's own lock is a committed row, which outlives a run that was killed; an advisory lock goes with its session. So
-the row is broken first: whoever holds the advisory lock knows that nobody else is at work.
+yoyo's own lock is a committed row, which stays after a run that was killed. An advisory lock ends with its session. The
+run that holds the advisory lock is the only one, so it removes yoyo's row before it starts.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from service.postgres.schema import MIGRATIONS
 
 
 class MigrationError(StartError):
-    """Nothing, or not everything, was applied."""
+    """Not all migrations were applied."""
 
 
 def migrate(url: str) -> list[str]:
-    """Applies what is missing, the oldest first; returns the names. Raises MigrationError."""
+    """Applies the missing migrations, the oldest first; returns the names. Raises MigrationError."""
     with _locked(url) as (backend, migrations):
         missing = backend.to_apply(migrations)
         backend.apply_migrations(missing)

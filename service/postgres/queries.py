@@ -1,4 +1,4 @@
-"""Loads the named statements of sql/queries. asyncpg gets the text that stands on disk, comments and all.
+"""Loads the named statements of sql/queries. asyncpg gets the text of the file, with its comments.
 
 A statement starts with a header, `-- name: list_tasks`, and at least one comment line that says what it is for. The
 tests hold the files to that.
@@ -57,7 +57,7 @@ def parse(text: str) -> dict[str, Query]:
 
 
 def load() -> Sql:
-    """Raises TypeError where the files' statements are not exactly the fields of `Sql`."""
+    """Raises TypeError if the statements of the files are not exactly the fields of `Sql`."""
     queries: dict[str, Query] = {}
     for path in DIRECTORY.glob("*.sql"):
         queries |= parse(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Whether the database's schema is one that this code can work with."""
+"""Checks that the database has all migrations that this code needs."""
 
 from pathlib import Path
 

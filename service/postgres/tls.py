@@ -1,4 +1,4 @@
-"""TLS towards PostgreSQL, with one meaning for asyncpg and libpq.
+"""TLS to PostgreSQL, with the same meaning for asyncpg and libpq.
 
 A host that is not on this machine is verified, which is stronger than libpq's own `sslmode=require`. Two values of
 `sslmode` opt out by name: `disable` (no TLS) and `no-verify` (encrypted, to whoever answers).
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MODES = ("disable", "no-verify", "allow", "prefer", "require", "verify-ca", "verify-full")
-# `ssl=true` and the like are the spelling of JDBC and node-postgres.
+# JDBC and node-postgres write `ssl=true`.
 SYNONYMS = dict.fromkeys(("true", "1", "on", "yes"), "require") | dict.fromkeys(("false", "0", "off", "no"), "disable")
 
 
 def mode(parameters: Mapping[str, str]) -> str:
-    """One of libpq's words for what is done: disable, require (encrypted, not verified), verify-ca, verify-full."""
+    """The sslmode in libpq's words: disable, require (encrypted, not verified), verify-ca, verify-full."""
     wanted = (parameters.get("sslmode") or parameters.get("ssl") or "prefer").lower()
     wanted = SYNONYMS.get(wanted, wanted)
     if wanted not in MODES:
@@ -43,7 +43,7 @@ def context(mode: str, parameters: Mapping[str, str]) -> ssl.SSLContext:
     try:
         made = ssl.create_default_context(cafile=None if authorities == "system" else authorities)
         if "sslcert" in parameters:
-            # With no password at all, OpenSSL would ask for one on the terminal.
+            # Without this argument, OpenSSL would ask for the password on the terminal.
             made.load_cert_chain(
                 parameters["sslcert"], parameters.get("sslkey"), lambda: parameters.get("sslpassword", "")
             )
@@ -51,13 +51,13 @@ def context(mode: str, parameters: Mapping[str, str]) -> ssl.SSLContext:
         raise ValueError("names a file in sslrootcert, sslcert or sslkey that cannot be read as what it is") from None
     made.check_hostname = mode == "verify-full"
     made.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
-    # Python 3.13 refuses private authorities for lacking extensions that nobody else insists on; libpq does not.
+    # Python 3.13 refuses private authorities without certain extensions; libpq accepts them.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return made
 
 
 def authorities_file(parameters: Mapping[str, str]) -> str:
-    """libpq's sslrootcert. Not its own `system`: psycopg brings an OpenSSL that looks where no system has any."""
+    """The value of libpq's sslrootcert. Not `system`: psycopg's own OpenSSL looks in a folder that no system has."""
     if (named := parameters.get("sslrootcert", "system")) != "system":
         return named
     paths = ssl.get_default_verify_paths()
