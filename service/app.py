@@ -15,16 +15,15 @@ from service.auth.token_cutoffs import TokenCutoffs
 from service.auth.tokens import Tokens
 from service.config import Settings, connection
 from service.errors import not_found
+from service.postgres.health_probe import DatabaseProbe
 from service.postgres.pool import Pool
-from service.postgres.probe import DatabaseProbe
 from service.state import State
 from service.task_limit import TaskLimit
 from service.telemetry import log
 from service.telemetry.request_log import RequestRecorder, Sink
 from service.web import idempotency
 from service.web.middleware import Middleware
-from service.web.router import DictRouter
-from service.web.routing import Private, Public
+from service.web.routing import DictRouter, Private, Public
 
 # `{id}` is the one parameter that DictRouter knows.
 ROUTES = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from service import accounts
+from service import account_command
 from service.app import create_app
 from service.config import Settings, SettingsError, connection, load_settings
 from service.errors import StartError
@@ -28,7 +28,7 @@ def do(arguments: argparse.Namespace, stopping: Callable[[], bool]) -> int:
         settings, command = load_settings(), arguments.command
         if command == "account":
             with _owners_url(settings) as url:
-                accounts.run(url, arguments.action, arguments.account, arguments.yes, _say)
+                account_command.run(url, arguments.action, arguments.account, arguments.yes, _say)
         elif command == "migrate":
             change_schema(
                 settings, migrations.migrate, "applied", "The database's schema is up to date: nothing to do."

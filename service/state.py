@@ -7,8 +7,8 @@ from starlette.types import Scope
 from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
 from service.auth.tokens import Tokens
+from service.postgres.health_probe import DatabaseProbe
 from service.postgres.pool import Pool
-from service.postgres.probe import DatabaseProbe
 from service.task_limit import TaskLimit
 
 

@@ -14,7 +14,7 @@ from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body, idempotency
 from service.web.body import validate_text, validation_error
-from service.web.conditions import changed, if_match, if_none_match, versions
+from service.web.preconditions import changed, if_match, if_none_match, versions
 from service.web.responses import RawJSONResponse, TaskResponse
 
 # The row of a DELETE under If-Match that finds nothing when it is sent again: the first sending has deleted the task.

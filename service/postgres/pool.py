@@ -13,8 +13,8 @@ from service.errors import ApiError, unavailable
 from service.postgres import connection_string
 from service.postgres.pooled_connection import PooledConnection
 from service.postgres.queries import Query
-from service.postgres.sending import SendAgain, send
-from service.postgres.waiting import WaitingRequests
+from service.postgres.retry import SendAgain, send
+from service.postgres.wait_queue import WaitingRequests
 
 logger = logging.getLogger("service.postgres.pool")
 

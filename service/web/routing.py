@@ -1,22 +1,49 @@
-"""From a route to its handler: by method and, except on public paths, only with a verified user."""
+"""From a path to its route and its handler: by method and, except on public paths, only with a verified user."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from service.auth.tokens import User
 from service.errors import ApiError
 from service.state import State, state_of
-from service.web.limits import LARGE_ANSWER_BYTES, make_room
+from service.web.connection_limits import LARGE_ANSWER_BYTES, make_room
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
 Handler = Callable[[Request[State], User], Awaitable[Response]]
 Either = TypeVar("Either", PublicHandler, Handler)
 
 LONGEST_AUTHORIZATION = 8 * 1024
+
+
+class DictRouter(Router):
+    """Finds a route by its path, or by what stands before a last part `{id}`. No route has other parameters.
+
+    Starlette matches one regular expression after the other and makes two dictionaries for each match: 6.8% of a
+    worker's instructions for a get."""
+
+    def __init__(self, routes: Sequence[Route], **options: Any) -> None:
+        super().__init__(routes, **options)
+        self._routes = {route.path: route for route in routes if not route.param_convertors}
+        self._routes_by_id = {route.path.removesuffix("{id}"): route for route in routes if route.param_convertors}
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
+        if scope["type"] != "http":
+            return super().__call__(scope, receive, send)
+        path: str = scope["path"]
+        route = self._routes.get(path)
+        if route is None:
+            before, slash, last = path.rpartition("/")
+            route = self._routes_by_id.get(before + slash)
+            if route is None or not last:
+                return self.default(scope, receive, send)
+            scope["path_params"] = {"id": last}
+        scope["route"] = route
+        return route.app(scope, receive, send)
 
 
 class Public:

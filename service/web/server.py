@@ -14,9 +14,9 @@ from starlette.types import ASGIApp
 
 from service.config import Settings, SettingsError
 from service.web.memory import return_freed_memory
+from service.web.supervisor import Supervisor
 from service.web.uvicorn_internals.connection import Connection
-from service.web.uvicorn_internals.worker import Server
-from service.web.workers import Supervisor
+from service.web.uvicorn_internals.graceful_server import Server
 
 SEND_BUFFER_BYTES = 64 * 1024
 """The kernel doubles it. Without it the kernel buffers megabytes for a client that does not read."""

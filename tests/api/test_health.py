@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.postgres.probe import PROBE_SECONDS
+from service.postgres.health_probe import PROBE_SECONDS
 from tests.support.answers import assert_error
 from tests.support.api import ORIGIN, Api, User, serve, settings, token
 

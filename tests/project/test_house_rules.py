@@ -16,7 +16,7 @@ SERVICE = sorted((PROJECT / "service").rglob("*.py"))
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"app", "accounts"},
+    {"app", "account_command"},
     {"tasks", "users", "health", "docs"},
     {"web"},
     {"state"},

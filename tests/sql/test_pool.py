@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import ApiError
 from service.postgres import pool as pool_module
-from service.postgres import sending
+from service.postgres import retry
 from service.postgres.pool import ACCOUNTS, POOL_SIZE, Pool, deadline_after
 from service.postgres.queries import Query
 from tests.support.answers import assert_error
@@ -312,7 +312,7 @@ async def test_after_a_failover_writes_find_the_new_primary(
     line: Wire, owner: psycopg.Connection, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that only reads stands for the old primary, a new session for the new one."""
-    monkeypatch.setattr(sending, "READ_ONLY_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "READ_ONLY_SECONDS", 1.0)
     owner.execute(f"alter database {database_name} set default_transaction_read_only = on".encode())
     async with serve(settings(line.url()), owner) as api:
         user = api.user()

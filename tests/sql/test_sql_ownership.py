@@ -15,7 +15,7 @@ TABLES: dict[str, set[str]] = {
     "tasks.sql": {"tasks", "users"},
     "users.sql": {"users", "token_cutoffs"},
     "logins.sql": {"login_attempts"},
-    "accounts.sql": {"users", "token_cutoffs", "login_attempts"},
+    "account_command.sql": {"users", "token_cutoffs", "login_attempts"},
     "schema.sql": {"_yoyo_migration"},
     "health.sql": set(),
     "migrations.sql": set(),
@@ -23,7 +23,7 @@ TABLES: dict[str, set[str]] = {
 # Further functions for the connections of the owner's commands, which are closed afterwards.
 OWNERS_FUNCTIONS = {
     "migrations.sql": {"set_config", "pg_advisory_lock"},
-    "accounts.sql": {"set_config", "pg_catalog.substring", "date_trunc", "clock_timestamp"},
+    "account_command.sql": {"set_config", "pg_catalog.substring", "date_trunc", "clock_timestamp"},
 }
 STATEMENTS = {name: query.sql for name, query in parse((DIRECTORY / "tasks.sql").read_text("utf-8")).items()}
 WITH_PREDICATE = sorted(name for name, sql in STATEMENTS.items() if "where user_id = $1" in sql)

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http import flow_control, httptools_impl
 
 from service.web.uvicorn_internals.connection import Connection
-from service.web.uvicorn_internals.worker import Server
+from service.web.uvicorn_internals.graceful_server import Server
 from tests.support.api import ORIGIN, Api
 from tests.support.commands import PROJECT
 from tests.support.http_wire import LIVEZ, connect

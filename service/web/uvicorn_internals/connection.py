@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.web import limits
+from service.web import connection_limits
 from service.web.uvicorn_internals.one_write import OneWriteCycle, last_answer
 
 NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
@@ -28,11 +28,11 @@ class Connection(HttpToolsProtocol):
         if self.client and self.client[0].startswith("::ffff:"):
             # An IPv4 address on an IPv6 socket. TRUSTED_PROXIES, the login limits and the log know its usual spelling.
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
-        self._unsent = self.app_state.setdefault("unsent_answers", limits.UnsentAnswers(self.loop))
-        self._deadline = self.loop.time() + limits.ARRIVAL_SECONDS
+        self._unsent = self.app_state.setdefault("unsent_answers", connection_limits.UnsentAnswers(self.loop))
+        self._deadline = self.loop.time() + connection_limits.ARRIVAL_SECONDS
         self._overhead = 0
         # One lazy timer for a connection instead of two for each request: 3% of a worker's instructions.
-        self._timer = self.loop.call_later(limits.ARRIVAL_SECONDS, self._close_if_late)
+        self._timer = self.loop.call_later(connection_limits.ARRIVAL_SECONDS, self._close_if_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -48,10 +48,10 @@ class Connection(HttpToolsProtocol):
         self._unsent.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        self._deadline = min(self._deadline, self.loop.time() + limits.ARRIVAL_SECONDS)
+        self._deadline = min(self._deadline, self.loop.time() + connection_limits.ARRIVAL_SECONDS)
         self._overhead += len(data)
         super().data_received(data)
-        if self._overhead > limits.OVERHEAD_BYTES:
+        if self._overhead > connection_limits.OVERHEAD_BYTES:
             self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -65,16 +65,16 @@ class Connection(HttpToolsProtocol):
     # Left out is what this service does not use: root_path, WebSockets, limit_concurrency.
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= limits.PIPELINED_REQUESTS:
+        if len(self.pipeline) >= connection_limits.PIPELINED_REQUESTS:
             raise ValueError  # httptools reports it as a parser error
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._deadline = self.loop.time() + limits.ARRIVAL_SECONDS
+        self._deadline = self.loop.time() + connection_limits.ARRIVAL_SECONDS
         self._overhead = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) == limits.HEADERS:
+        if len(self.headers) == connection_limits.HEADERS:
             raise ValueError
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -170,7 +170,9 @@ class Connection(HttpToolsProtocol):
         """Closes an idle connection after LINGER_SECONDS, because a request may be on its way."""
         self._stopping = True
         if self.cycle is None or self.cycle.response_complete:
-            self.timeout_keep_alive_task = self.loop.call_later(limits.LINGER_SECONDS, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                connection_limits.LINGER_SECONDS, self.timeout_keep_alive_handler
+            )
         else:
             self.cycle.keep_alive = False
 
@@ -186,10 +188,10 @@ class Connection(HttpToolsProtocol):
         """Nothing: clients may ask for upgrades as often as they like, and none of it is worth a log line."""
 
     def _close_if_late(self) -> None:
-        delay = min(self._deadline - self.loop.time(), limits.ARRIVAL_SECONDS)
+        delay = min(self._deadline - self.loop.time(), connection_limits.ARRIVAL_SECONDS)
         if delay > 0:
             self._timer = self.loop.call_later(delay, self._close_if_late)
         elif isinstance(self.cycle, OneWriteCycle) and self.cycle.give_up_body():
-            self._timer = self.loop.call_later(limits.LINGER_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(connection_limits.LINGER_SECONDS, self.transport.close)
         else:
             self.transport.close()

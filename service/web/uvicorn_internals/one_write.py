@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.web.limits import LARGE_ANSWER_BYTES
+from service.web.connection_limits import LARGE_ANSWER_BYTES
 
 
 class OneWriteCycle(RequestResponseCycle):

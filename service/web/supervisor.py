@@ -17,7 +17,7 @@ import uvicorn
 from service.errors import StartError
 from service.telemetry import log
 from service.web.memory import return_freed_memory
-from service.web.uvicorn_internals.worker import Server
+from service.web.uvicorn_internals.graceful_server import Server
 
 logger = logging.getLogger("service.web")
 

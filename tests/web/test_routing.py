@@ -7,7 +7,7 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from service.app import ROUTES
-from service.web.router import DictRouter
+from service.web.routing import DictRouter
 
 PATHS = [
     *(route.path for route in ROUTES),

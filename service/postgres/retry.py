@@ -11,7 +11,7 @@ from service.errors import constraint_error, unavailable
 from service.postgres.pooled_connection import PooledConnection
 from service.postgres.queries import Query
 
-logger = logging.getLogger("service.postgres.sending")
+logger = logging.getLogger("service.postgres.retry")
 
 # The connection is broken, or the server is about to end it. asyncpg raises InternalClientError where the server has
 # said so, and the end of the connection has not arrived yet.
