@@ -9,8 +9,8 @@ class TaskLimit:
     """Which creates of this worker need a count.
 
     A count reads the account's tasks. After one, the account's next creates in this worker need none: one create for
-    each 500 tasks that are left to the limit. So the last 500 are counted one by one, and an account passes the limit
-    by at most a five-hundredth of it for each worker whose last count is old.
+    each 250 tasks that are left to the limit. So the last 250 are counted one by one, and an account passes the limit
+    by at most 0.4% for each worker whose last count is old.
     """
 
     def __init__(self, most: int) -> None:
@@ -31,7 +31,7 @@ class TaskLimit:
         """To be told after a count of `held` tasks."""
         if len(self._uncounted) >= REMEMBERED_ACCOUNTS:
             del self._uncounted[next(iter(self._uncounted))]
-        self._uncounted[user_id] = (self.most - held) // 500
+        self._uncounted[user_id] = (self.most - held) // 250
 
     def reached(self) -> ApiError:
         return ApiError(403, f"You cannot have more than {self.most:,} tasks")
