@@ -4,7 +4,6 @@ from typing import Any
 
 import schemathesis
 
-
 # Schemathesis takes 412 and 422 for the refusal of a good request. tests/api/test_conditions.py and test_idempotency.py
 # send these headers.
 CONDITIONS = {"if-match", "if-none-match", "idempotency-key"}
