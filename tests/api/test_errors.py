@@ -1,6 +1,5 @@
 """What is not there, what may not be done, and what went wrong on our side."""
 
-import json
 import logging
 
 import psycopg
@@ -75,8 +74,11 @@ async def test_head_answers_like_get_without_a_body_wherever_get_does(api: Api) 
             assert head.content == b""
             assert head.status_code == get.status_code, path
             kept = [{**response.headers, "x-request-id": ""} for response in (head, get)]
+            # RFC 9110, 8.6: HEAD may leave the length out. That of the list does, because it builds no list.
+            lengths = [headers.pop("content-length", None) for headers in kept]
+            assert lengths[1] is not None
+            assert lengths[0] == (None if path == "/api/tasks" and who else lengths[1]), path
             assert kept[0] == kept[1], path
-            assert head.headers["content-length"] == str(len(get.content))
 
 
 async def test_what_is_unforeseen_is_500_without_its_cause_and_logged_with_it(
@@ -117,4 +119,6 @@ async def test_invalid_input_is_400_and_never_422(api: Api) -> None:
         assert_error(await api.create_task(user, **sent), 400)
         assert_error(await api.update_task(user, task_id, **sent), 400)
     assert_error(await api.sign_up("no address"), 400)
-    assert '"422"' not in json.dumps(DOCUMENT)
+    operations = [item for path in DOCUMENT["paths"].values() for item in path.values() if isinstance(item, dict)]
+    # The one exception of the contract: an Idempotency-Key that was used for another task.
+    assert [item["operationId"] for item in operations if "422" in item["responses"]] == ["createTask"]

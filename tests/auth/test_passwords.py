@@ -29,7 +29,7 @@ async def test_8_characters_to_72_bytes_are_taken_as_they_are(api: Api, password
 
 
 async def test_more_than_72_bytes_are_400_at_sign_up(api: Api) -> None:
-    for password in ("x" * 73, "é" * 37, "€" * 25, "😀" * 19, "x" * 71 + "é", "x" * 100_000):
+    for password in ("x" * 73, "é" * 37, "€" * 25, "😀" * 19, "x" * 71 + "é", "x" * 10_000):
         response = await api.sign_up(EMAIL, password)
         assert_error(response, 400)
         assert "72" in response.json()["error"]
@@ -37,7 +37,7 @@ async def test_more_than_72_bytes_are_400_at_sign_up(api: Api) -> None:
 
 async def test_more_than_72_bytes_are_401_at_log_in_even_if_the_first_72_are_right(api: Api) -> None:
     assert (await api.sign_up(EMAIL, "x" * 72)).status_code == 201
-    for password in ("x" * 73, "x" * 100_000):
+    for password in ("x" * 73, "x" * 10_000):
         assert_error(await api.log_in(EMAIL, password), 401, "Invalid email or password")
 
 
