@@ -41,7 +41,7 @@ ROUTES = [
 def create_app(settings: Settings) -> ASGIApp:
     """The ASGI application. It needs a database with all migrations, which the command line checks before the start;
     raises SettingsError where the database's URL or the secret is missing."""
-    url, secret = connection(settings)
+    connection(settings)
     sinks: list[Sink] = [log.write] if settings.log_level in ("debug", "info") else []
     if settings.metrics_port:
         from service.telemetry import metrics  # not above: prometheus_client reads its environment when imported
@@ -51,10 +51,9 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[State]:
-        pool = Pool(url)
-        probe = DatabaseProbe(url)
-        passwords = Passwords()
+        state = _make_state(settings)
         if settings.metrics_port:
+            pool, passwords = state["pool"], state["passwords"]
             metrics.start_gauge_sampling(
                 {
                     metrics.IN_USE: lambda: len(pool.busy),
@@ -65,24 +64,31 @@ def create_app(settings: Settings) -> ASGIApp:
         # Objects that exist now live until the end: no garbage collection needs to look at them again.
         gc.collect()
         gc.freeze()
-        arguments = secret, settings.jwt_expiration_hours, TokenCutoffs(pool)
-        issuer = settings.better_auth_url
-        yield {
-            "idempotency_secret": idempotency.derive_secret(secret),
-            "login_limits": LoginLimits(pool, settings.login_failure_limit),
-            "passwords": passwords,
-            "pool": pool,
-            "probe": probe,
-            "task_limit": TaskLimit(settings.task_limit),
-            "tokens": BetterAuthTokens(*arguments, issuer) if issuer else Tokens(*arguments),
-        }
+        yield state
         recorder.flush()
-        passwords.close()
-        await probe.close()
-        await pool.close()
+        state["passwords"].close()
+        await state["probe"].close()
+        await state["pool"].close()
 
     router = DictRouter(ROUTES, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
     return Middleware(router, settings.frontend_url, recorder)
+
+
+def _make_state(settings: Settings) -> State:
+    """What the requests of one worker share; to be called inside the running event loop."""
+    url, secret = connection(settings)
+    pool = Pool(url)
+    arguments = secret, settings.jwt_expiration_hours, TokenCutoffs(pool)
+    issuer = settings.better_auth_url
+    return {
+        "idempotency_secret": idempotency.derive_secret(secret),
+        "login_limits": LoginLimits(pool, settings.login_failure_limit),
+        "passwords": Passwords(),
+        "pool": pool,
+        "probe": DatabaseProbe(url),
+        "task_limit": TaskLimit(settings.task_limit),
+        "tokens": BetterAuthTokens(*arguments, issuer) if issuer else Tokens(*arguments),
+    }
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
