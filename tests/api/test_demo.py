@@ -10,9 +10,14 @@ from tests.support.service_process import ServiceProcess
 
 
 def demo(base: str) -> tuple[int, str, str]:
-    command = [program("make"), "--silent", "--old-file=.venv/run.stamp", "demo"]
+    command = [program("make"), "--silent", "--no-print-directory", "--old-file=.venv/run.stamp", "demo"]
     done = subprocess.run(
-        command, cwd=PROJECT, env={**os.environ, "BASE": base}, capture_output=True, text=True, timeout=60
+        command,
+        cwd=PROJECT,
+        env={**os.environ, "MAKEFLAGS": "", "BASE": base},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, done.stdout, done.stderr
 
