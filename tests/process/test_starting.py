@@ -190,7 +190,8 @@ def test_process_1_obeys_a_signal_in_its_first_moments(tmp_path: Path) -> None:
         (service,) = psutil.Process(process.pid).children()
         service.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
-        assert process.returncode == 128 + signal.SIGTERM
+        # 0 where the command line was read by then: a service that is told to stop has done its work.
+        assert process.returncode in (0, 128 + signal.SIGTERM)
         assert not (tmp_path / "data").exists()
     finally:
         with contextlib.suppress(psutil.Error):
