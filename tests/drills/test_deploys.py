@@ -2,23 +2,19 @@
 
 import asyncio
 import re
-import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 
-import httpx
-import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
 from tests.support.commands import PROJECT
 from tests.support.http_wire import LIVEZ, connect
+from tests.support.instances import Instance
 from tests.support.load import load
 from tests.support.nginx import nginx
-from tests.support.service_process import ServiceProcess, start_service
-from tests.support.tls import free_port
+from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
@@ -27,30 +23,6 @@ RESTARTS = 5
 LOOPS = 4
 """Processes that keep the machine busy: a start then takes seconds."""
 REQUESTS = 20_000
-
-
-class Instance:
-    """A service that another one can replace on the same port."""
-
-    def __init__(self, database_url: str) -> None:
-        self.port = free_port()
-        self._database_url = database_url
-        self._stack = ExitStack()
-        self._served: ServiceProcess
-
-    def start(self) -> None:
-        values = {"PORT": str(self.port), "WORKERS": "2", "TRUSTED_PROXIES": "127.0.0.1", "LOGIN_FAILURE_LIMIT": "0"}
-        self._served = self._stack.enter_context(start_service(self._database_url, **values))
-        assert httpx.get(f"{self._served.url}/health").status_code == 200
-
-    def stop(self) -> None:
-        process = psutil.Process(self._served.pid)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        self.remove()
-
-    def remove(self) -> None:
-        self._stack.close()
 
 
 async def test_restarted_one_after_the_other_under_load(database_url: str, owner: psycopg.Connection) -> None:
