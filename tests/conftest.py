@@ -123,7 +123,7 @@ async def api(database_url: str, owner: psycopg.Connection) -> AsyncIterator[Api
 
 
 @pytest.fixture
-async def api_away() -> AsyncIterator[Api]:
+async def api_without_database() -> AsyncIterator[Api]:
     """The service with a database that is away: nobody listens at its address, which nobody else can take."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -139,24 +139,24 @@ def better_auth_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def live_database(template: Template) -> Iterator[str]:
-    """The database of this module's `live`."""
+def service_database(template: Template) -> Iterator[str]:
+    """The database of this module's `service`."""
     with template.copy() as name:
         yield name
 
 
 @pytest.fixture(scope="module")
-def live(template: Template, live_database: str) -> Iterator[ServiceProcess]:
+def service(template: Template, service_database: str) -> Iterator[ServiceProcess]:
     """The service as a process of its own, for what needs real HTTP."""
-    with start_service(template.service_url(live_database)) as live:
-        yield live
+    with start_service(template.service_url(service_database)) as service:
+        yield service
 
 
 @pytest.fixture
-async def web(template: Template, live: ServiceProcess, live_database: str) -> AsyncIterator[Api]:
+async def http_api(template: Template, service: ServiceProcess, service_database: str) -> AsyncIterator[Api]:
     """The frontend's side of that process."""
-    with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
-        async with httpx.AsyncClient(base_url=live.url, headers=BROWSER, timeout=30) as client:
+    with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             yield Api(client, owner)
 
 

@@ -30,13 +30,13 @@ def listed(output: str) -> str:
     return done.stdout
 
 
-def test_it_fills_an_account_once_and_prints_its_token_each_time(live: ServiceProcess) -> None:
-    status, output, errors = demo(live.url)
+def test_it_fills_an_account_once_and_prints_its_token_each_time(service: ServiceProcess) -> None:
+    status, output, errors = demo(service.url)
     assert (status, errors) == (0, "")
     tasks = listed(output)
     assert tasks.count('"completed": true') + tasks.count('"completed":true') == 1
     assert tasks.count('"title"') == 3
-    status, output, _ = demo(live.url + "/")
+    status, output, _ = demo(service.url + "/")
     assert status == 0
     assert listed(output) == tasks
 

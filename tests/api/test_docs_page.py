@@ -74,11 +74,11 @@ async def test_clients_that_accept_gzip_get_a_third_of_the_bytes(api: Api, accep
     assert response.text.startswith("<!doctype html>"), "httpx has decompressed it"
 
 
-def test_a_browser_shows_every_operation_without_a_complaint(live: ServiceProcess, tmp_path: Path) -> None:
+def test_a_browser_shows_every_operation_without_a_complaint(service: ServiceProcess, tmp_path: Path) -> None:
     switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
     switches += f" disable-component-update disable-sync user-data-dir={tmp_path} enable-logging=stderr dump-dom"
     switches += " virtual-time-budget=20000"
-    command = [program("chromium"), *(f"--{switch}" for switch in switches.split()), f"{live.url}/docs"]
+    command = [program("chromium"), *(f"--{switch}" for switch in switches.split()), f"{service.url}/docs"]
     browser = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     shown = set(re.findall(r'id="operations-(?!tag-)\w+-(\w+)"', browser.stdout))
     assert shown == {operation["id"] for operation in WORDS["operations"]}

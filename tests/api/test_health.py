@@ -18,7 +18,7 @@ TASK = "0b0f3c9e-6f0e-4f3e-8f7e-2f1f7d0c9a11"
 
 
 @pytest.fixture
-async def api_hanging() -> AsyncIterator[Api]:
+async def api_with_silent_database() -> AsyncIterator[Api]:
     """The service with a database that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://todo:todo@127.0.0.1:{silent.getsockname()[1]}/todo?sslmode=disable"
@@ -37,22 +37,22 @@ async def test_livez_is_200(api: Api) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
 
 
-async def test_health_is_503_while_the_database_is_away(api_away: Api) -> None:
+async def test_health_is_503_while_the_database_is_away(api_without_database: Api) -> None:
     started = time.monotonic()
-    response = await api_away.get("/health")
+    response = await api_without_database.get("/health")
     assert time.monotonic() - started < 4
     assert (response.status_code, response.json()) == (503, {"status": "unhealthy"})
-    head = await api_away.request("HEAD", "/health")
+    head = await api_without_database.request("HEAD", "/health")
     assert (head.status_code, head.content) == (503, b"")
 
 
 async def test_while_the_database_hangs_health_is_503_within_two_seconds_and_nobody_waits_for_ever(
-    api_hanging: Api,
+    api_with_silent_database: Api,
 ) -> None:
     assert PROBE_SECONDS < 2
     started = time.monotonic()
-    waiting = asyncio.create_task(api_hanging.list_tasks(USER))
-    answers = await asyncio.gather(*(api_hanging.get("/health") for _ in range(30)))
+    waiting = asyncio.create_task(api_with_silent_database.list_tasks(USER))
+    answers = await asyncio.gather(*(api_with_silent_database.get("/health") for _ in range(30)))
     # A request waits five seconds. A busy machine adds to both.
     assert not waiting.done()
     assert {(answer.status_code, answer.text) for answer in answers} == {(503, '{"status":"unhealthy"}')}
@@ -60,36 +60,36 @@ async def test_while_the_database_hangs_health_is_503_within_two_seconds_and_nob
     assert time.monotonic() - started < 30
 
 
-async def test_livez_and_the_documents_do_not_touch_the_database(api_hanging: Api) -> None:
+async def test_livez_and_the_documents_do_not_touch_the_database(api_with_silent_database: Api) -> None:
     started = time.monotonic()
     for path in ("/livez", "/docs", "/openapi.json"):
-        assert (await api_hanging.get(path)).status_code == 200
+        assert (await api_with_silent_database.get(path)).status_code == 200
     assert time.monotonic() - started < 4  # a request waits five seconds for the database
 
 
-async def test_every_call_that_needs_the_database_is_503_while_it_is_away(api_away: Api) -> None:
+async def test_every_call_that_needs_the_database_is_503_while_it_is_away(api_without_database: Api) -> None:
     for response in (
-        await api_away.list_tasks(USER),
-        await api_away.create_task(USER),
-        await api_away.get_task(USER, TASK),
-        await api_away.update_task(USER, TASK, title="x"),
-        await api_away.update_task(USER, TASK),
-        await api_away.delete_task(USER, TASK),
-        await api_away.sign_up("ada@example.com"),
-        await api_away.log_in("ada@example.com"),
+        await api_without_database.list_tasks(USER),
+        await api_without_database.create_task(USER),
+        await api_without_database.get_task(USER, TASK),
+        await api_without_database.update_task(USER, TASK, title="x"),
+        await api_without_database.update_task(USER, TASK),
+        await api_without_database.delete_task(USER, TASK),
+        await api_without_database.sign_up("ada@example.com"),
+        await api_without_database.log_in("ada@example.com"),
     ):
         assert_error(response, 503, "Service temporarily unavailable")
         assert int(response.headers["retry-after"]) >= 1
         assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
-async def test_what_needs_no_database_is_answered_as_ever_while_it_is_away(api_away: Api) -> None:
-    assert_error(await api_away.get("/api/tasks"), 401, "Unauthorized")
-    assert_error(await api_away.sign_up("no address"), 400, "Invalid email format")
-    assert_error(await api_away.get("/nowhere"), 404, "Not found")
-    assert_error(await api_away.request("PATCH", "/api/tasks"), 405, "Method not allowed")
+async def test_what_needs_no_database_is_answered_as_ever_while_it_is_away(api_without_database: Api) -> None:
+    assert_error(await api_without_database.get("/api/tasks"), 401, "Unauthorized")
+    assert_error(await api_without_database.sign_up("no address"), 400, "Invalid email format")
+    assert_error(await api_without_database.get("/nowhere"), 404, "Not found")
+    assert_error(await api_without_database.request("PATCH", "/api/tasks"), 405, "Method not allowed")
 
 
-async def test_a_token_that_must_be_checked_is_503_while_the_database_is_away(api_away: Api) -> None:
+async def test_a_token_that_must_be_checked_is_503_while_the_database_is_away(api_without_database: Api) -> None:
     # Whether the token was ended stands in the database, so nothing is validated before that is known.
-    assert_error(await api_away.create_task(USER, title=" "), 503, "Service temporarily unavailable")
+    assert_error(await api_without_database.create_task(USER, title=" "), 503, "Service temporarily unavailable")

@@ -122,10 +122,10 @@ async def test_one_id_under_two_users_is_two_tasks(api: Api, owner: psycopg.Conn
 async def test_a_hundred_requests_at_once_do_not_mix_up_their_users(api: Api) -> None:
     users = [api.user() for _ in range(20)]
 
-    async def live(user: User) -> None:
+    async def create_and_list(user: User) -> None:
         for number in range(5):
             assert (await api.task(user, title=f"{user.id} {number}"))["user_id"] == user.id
             tasks = (await api.list_tasks(user)).json()["tasks"]
             assert [task["title"] for task in tasks] == [f"{user.id} {each}" for each in range(number, -1, -1)]
 
-    await asyncio.gather(*(live(user) for user in users))
+    await asyncio.gather(*(create_and_list(user) for user in users))

@@ -7,5 +7,5 @@ from tests.support.fuzzing import run, target
 
 
 def test_requests_made_up_from_the_document_find_nothing(template: Template, tmp_path: Path) -> None:
-    with target(template) as (served, user):
-        assert run(served, user, tmp_path, 20, "--seed", "1").requests > 300
+    with target(template) as (service, user):
+        assert run(service, user, tmp_path, 20, "--seed", "1").requests > 300

@@ -63,8 +63,8 @@ def test_the_committed_types_are_what_make_client_writes(clone: Path, example: P
     assert made == committed, "`make client` brings them up to date"
 
 
-def test_it_runs_against_the_service(example: Path, live: ServiceProcess) -> None:
-    status, output = run(example, "npm", "start", "--silent", "--", live.url)
+def test_it_runs_against_the_service(example: Path, service: ServiceProcess) -> None:
+    status, output = run(example, "npm", "start", "--silent", "--", service.url)
     assert status == 0, output
     said = [line.split(", changed at ")[0] for line in output.splitlines() if not line.startswith("npm ")]
     assert said == [

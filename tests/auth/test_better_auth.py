@@ -54,8 +54,11 @@ async def status(api: Api, user: User) -> int:
 
 async def test_from_the_sign_up_to_the_tasks_over_http(installation: BetterAuth, template: Template) -> None:
     ada, eve = somebody(installation), somebody(installation)
-    with template.copy() as name, start_service(template.service_url(name), BETTER_AUTH_URL=installation.url) as live:
-        async with httpx.AsyncClient(base_url=live.url, headers=BROWSER, timeout=30) as client:
+    with (
+        template.copy() as name,
+        start_service(template.service_url(name), BETTER_AUTH_URL=installation.url) as service,
+    ):
+        async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client)
             task = await api.task(ada)
             assert task["user_id"] == ada.id

@@ -22,7 +22,7 @@ EACH += [("RS256", name) for name in better_auth_attacks.confusions(NAMES["RS256
 
 
 class Target(NamedTuple):
-    live: ServiceProcess
+    service: ServiceProcess
     kind: Kind
     attacks: dict[str, list[bytes]]
 
@@ -32,13 +32,13 @@ def attacked(app: Path, template: Template, alg: str) -> Iterator[Target]:
     with (
         start(app, alg=alg) as installation,
         template.copy() as database,
-        start_service(template.service_url(database), BETTER_AUTH_URL=installation.url) as live,
+        start_service(template.service_url(database), BETTER_AUTH_URL=installation.url) as service,
     ):
         person = installation.sign_up("ada@example.com")
         (pair,) = installation.keys()
         key = get_default_algorithms()[alg].from_jwk(pair["privateKey"])
         kind = federated(alg, key, pair["id"], installation.url, person.id)
-        yield Target(live, kind, better_auth_attacks.attacks(kind))
+        yield Target(service, kind, better_auth_attacks.attacks(kind))
 
 
 @pytest.fixture(scope="module")
@@ -53,41 +53,41 @@ def target(targets: dict[str, Target]) -> Target:
     return targets["EdDSA"]
 
 
-def assert_refused(live: ServiceProcess, values: list[bytes]) -> None:
-    status, headers, body = ask(live, values)
+def assert_refused(service: ServiceProcess, values: list[bytes]) -> None:
+    status, headers, body = ask(service, values)
     assert (status, body) == (b"HTTP/1.1 401 Unauthorized", REFUSAL)
     assert headers == REFUSAL_HEADERS | ({b"cache-control: no-store"} if values else set())
 
 
 @pytest.mark.parametrize(("alg", "name"), EACH)
 def test_an_attack_is_refused_with_the_same_bytes(targets: dict[str, Target], alg: str, name: str) -> None:
-    assert_refused(targets[alg].live, targets[alg].attacks[name])
+    assert_refused(targets[alg].service, targets[alg].attacks[name])
 
 
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_an_attack_on_our_own_tokens_is_refused_beside_them(target: Target, name: str) -> None:
-    assert_refused(target.live, attacks.ATTACKS[name])
+    assert_refused(target.service, attacks.ATTACKS[name])
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
 @pytest.mark.parametrize("name", better_auth_attacks.harmless(NAMES["EdDSA"]))
 def test_what_is_signed_with_its_key_and_right_is_let_in(targets: dict[str, Target], alg: str, name: str) -> None:
     target = targets[alg]
-    status, _, body = ask(target.live, [b"Bearer " + better_auth_attacks.harmless(target.kind)[name]])
+    status, _, body = ask(target.service, [b"Bearer " + better_auth_attacks.harmless(target.kind)[name]])
     assert (status, body) == (b"HTTP/1.1 200 OK", b'{"tasks":[]}')
 
 
 @pytest.mark.parametrize("name", attacks.HARMLESS)
 def test_our_own_tokens_are_let_in_beside_them(target: Target, name: str) -> None:
-    assert ask(target.live, [b"Bearer " + attacks.HARMLESS[name]])[0] == b"HTTP/1.1 200 OK"
+    assert ask(target.service, [b"Bearer " + attacks.HARMLESS[name]])[0] == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
 def test_one_letter_changed_is_refused(targets: dict[str, Target], alg: str) -> None:
     target = targets[alg]
     good = b"Bearer " + target.kind.say()
-    assert ask(target.live, [good])[0] == b"HTTP/1.1 200 OK"
+    assert ask(target.service, [good])[0] == b"HTTP/1.1 200 OK"
     for position in range(len(b"Bearer "), len(good)):
         changed = bytearray(good)
         changed[position] ^= 1
-        assert_refused(target.live, [bytes(changed)])
+        assert_refused(target.service, [bytes(changed)])

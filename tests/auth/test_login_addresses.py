@@ -32,20 +32,20 @@ def database(template: Template) -> Iterator[str]:
 
 @contextmanager
 def limited(template: Template, name: str, **others: str) -> Iterator[ServiceProcess]:
-    with start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=str(LIMIT), **others) as served:
-        yield served
+    with start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=str(LIMIT), **others) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
 def behind_proxy(template: Template, database: str) -> Iterator[ServiceProcess]:
-    with limited(template, database, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", WORKERS="2") as served:
-        yield served
+    with limited(template, database, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", WORKERS="2") as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
 def without_proxy(template: Template, database: str) -> Iterator[ServiceProcess]:
-    with limited(template, database) as served:
-        yield served
+    with limited(template, database) as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
@@ -54,17 +54,17 @@ def nobody_has_failed_yet(template: Template, database: str) -> None:
         owner.execute("delete from login_attempts")
 
 
-def log_in(served: ServiceProcess, password: str, *forwarded_for: str) -> httpx.Response:
+def log_in(service: ServiceProcess, password: str, *forwarded_for: str) -> httpx.Response:
     """A log-in on a connection of its own: any of the workers may answer."""
     headers = [("X-Forwarded-For", each.encode("latin-1")) for each in forwarded_for]
     sent = {"email": ADA, "password": password}
-    return httpx.post(f"{served.url}/api/auth/login", json=sent, headers=headers)  # type: ignore[arg-type]
+    return httpx.post(f"{service.url}/api/auth/login", json=sent, headers=headers)  # type: ignore[arg-type]
 
 
-def lock(served: ServiceProcess, *forwarded_for: str) -> None:
+def lock(service: ServiceProcess, *forwarded_for: str) -> None:
     for _ in range(LIMIT):
-        assert_error(log_in(served, "a wrong password", *forwarded_for), 401, "Invalid email or password")
-    assert_error(log_in(served, PASSWORD, *forwarded_for), 429)
+        assert_error(log_in(service, "a wrong password", *forwarded_for), 401, "Invalid email or password")
+    assert_error(log_in(service, PASSWORD, *forwarded_for), 429)
 
 
 def test_clients_of_a_trusted_proxy_are_told_apart(behind_proxy: ServiceProcess) -> None:
@@ -100,8 +100,8 @@ def test_without_a_trusted_proxy_the_header_is_ignored(without_proxy: ServicePro
 
 def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, without_proxy: ServiceProcess) -> None:
     for number in range(LIMIT):
-        served = (behind_proxy, without_proxy)[number % 2]
-        assert_error(log_in(served, "a wrong password"), 401, "Invalid email or password")
+        service = (behind_proxy, without_proxy)[number % 2]
+        assert_error(log_in(service, "a wrong password"), 401, "Invalid email or password")
     for _ in range(8):
         assert_error(log_in(behind_proxy, PASSWORD), 429)
         assert_error(log_in(without_proxy, PASSWORD), 429)
@@ -109,18 +109,18 @@ def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, wit
 
 def test_sign_ups_whose_client_has_closed_are_not_hashed(template: Template) -> None:
     """Before, sign-ups whose connections were closed at once kept bcrypt busy all the same."""
-    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
-        waiting = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(8)]
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
+        waiting = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(8)]
         for each in waiting:
             each.sendall(post("login", ADA, PASSWORD))
         time.sleep(0.1)
         for number in range(10):
-            with socket.create_connection(("127.0.0.1", served.port)) as closed:
+            with socket.create_connection(("127.0.0.1", service.port)) as closed:
                 closed.sendall(post("signup", f"new{number}@example.com", PASSWORD))
         for each in waiting:
             assert each.recv(12) in (b"HTTP/1.1 401", b"HTTP/1.1 503")
             each.close()
         last = {"email": "last@example.com", "password": PASSWORD}
-        assert httpx.post(f"{served.url}/api/auth/signup", json=last, timeout=20).status_code == 201
+        assert httpx.post(f"{service.url}/api/auth/signup", json=last, timeout=20).status_code == 201
         with psycopg.connect(template.owner_url(name)) as owner:
             assert owner.execute("select array_agg(email) from users").fetchone() == (["last@example.com"],)

@@ -19,8 +19,8 @@ from tests.support.service_process import ServiceProcess
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_with_the_same_bytes(live: ServiceProcess, name: str) -> None:
-    status, headers, body = ask(live, ATTACKS[name])
+def test_an_attack_is_refused_with_the_same_bytes(service: ServiceProcess, name: str) -> None:
+    status, headers, body = ask(service, ATTACKS[name])
     assert (status, body) == (b"HTTP/1.1 401 Unauthorized", REFUSAL)
     assert headers == REFUSAL_HEADERS | ({b"cache-control: no-store"} if ATTACKS[name] else set())
 
@@ -28,28 +28,28 @@ def test_an_attack_is_refused_with_the_same_bytes(live: ServiceProcess, name: st
 @pytest.mark.parametrize(
     "request_line", [b"POST /api/tasks", b"GET /api/tasks/1", b"PUT /api/tasks/1", b"DELETE /api/tasks/1"]
 )
-def test_the_answer_is_the_same_for_every_call(live: ServiceProcess, request_line: bytes) -> None:
+def test_the_answer_is_the_same_for_every_call(service: ServiceProcess, request_line: bytes) -> None:
     values = [b"Bearer x"]
-    assert ask(live, values, request_line) == ask(live, values)
+    assert ask(service, values, request_line) == ask(service, values)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_signed_with_our_key_and_right_is_let_in(live: ServiceProcess, name: str) -> None:
-    status, _, body = ask(live, [b"Bearer " + HARMLESS[name]])
+def test_what_is_signed_with_our_key_and_right_is_let_in(service: ServiceProcess, name: str) -> None:
+    status, _, body = ask(service, [b"Bearer " + HARMLESS[name]])
     assert (status, body) == (b"HTTP/1.1 200 OK", b'{"tasks":[]}')
 
 
 @pytest.mark.parametrize("name", EITHER)
-def test_what_is_signed_with_our_key_and_odd_breaks_nothing(live: ServiceProcess, name: str) -> None:
-    status, _, _ = ask(live, [b"Bearer " + EITHER[name]])
+def test_what_is_signed_with_our_key_and_odd_breaks_nothing(service: ServiceProcess, name: str) -> None:
+    status, _, _ = ask(service, [b"Bearer " + EITHER[name]])
     assert status in (b"HTTP/1.1 200 OK", b"HTTP/1.1 401 Unauthorized")
 
 
 @pytest.mark.parametrize(
     "value", [b"bearer " + GOOD, b"BEARER " + GOOD, b"  Bearer " + GOOD + b"  ", b"Bearer   " + GOOD]
 )
-def test_case_of_the_scheme_and_blanks_around_do_not_matter(live: ServiceProcess, value: bytes) -> None:
-    assert ask(live, [value])[0] == b"HTTP/1.1 200 OK"
+def test_case_of_the_scheme_and_blanks_around_do_not_matter(service: ServiceProcess, value: bytes) -> None:
+    assert ask(service, [value])[0] == b"HTTP/1.1 200 OK"
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ async def test_a_token_is_remembered_once_however_it_is_spelt(tokens: Tokens) ->
     assert len(tokens._remembered) == 1
 
 
-def test_a_header_above_8_kib_is_401(live: ServiceProcess) -> None:
+def test_a_header_above_8_kib_is_401(service: ServiceProcess) -> None:
     padding = 8192 - len(b"Bearer ") - len(GOOD)
-    assert ask(live, [b"Bearer " + b" " * padding + GOOD])[0] == b"HTTP/1.1 200 OK"
-    status, _, body = ask(live, [b"Bearer " + b" " * (padding + 1) + GOOD])
+    assert ask(service, [b"Bearer " + b" " * padding + GOOD])[0] == b"HTTP/1.1 200 OK"
+    status, _, body = ask(service, [b"Bearer " + b" " * (padding + 1) + GOOD])
     assert (status, body) == (b"HTTP/1.1 401 Unauthorized", REFUSAL)

@@ -126,9 +126,12 @@ async def test_an_ended_token_is_not_looked_up_by_each_request(
     assert statements == [CHECK]
 
 
-async def test_without_the_database_a_good_token_is_503_and_another_401(api_away: Api) -> None:
+async def test_without_the_database_a_good_token_is_503_and_another_401(api_without_database: Api) -> None:
     user = str(uuid.uuid4())
-    assert_error(await api_away.list_tasks(User(user, "", token(user_id=user))), 503)
+    assert_error(await api_without_database.list_tasks(User(user, "", token(user_id=user))), 503)
     assert_error(
-        await api_away.list_tasks(User(user, "", token("another secret, but a long one too", user_id=user))), 401
+        await api_without_database.list_tasks(
+            User(user, "", token("another secret, but a long one too", user_id=user))
+        ),
+        401,
     )

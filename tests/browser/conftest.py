@@ -25,10 +25,10 @@ def frontend_origin() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def service(template: Template, live_database: str, frontend_origin: str) -> Iterator[ServiceProcess]:
+def service(template: Template, service_database: str, frontend_origin: str) -> Iterator[ServiceProcess]:
     limits = {"FRONTEND_URL": frontend_origin, "LOGIN_FAILURE_LIMIT": str(FAILURES)}
-    with start_service(template.service_url(live_database), **limits) as live:
-        yield live
+    with start_service(template.service_url(service_database), **limits) as service:
+        yield service
 
 
 @pytest.fixture

@@ -114,10 +114,10 @@ def test_the_page_reads_429_and_retry_after(visit: Visit) -> None:
     assert int(limited.headers["retry-after"]) > 0
 
 
-def test_the_page_reads_a_server_error(visit: Visit, template: Template, live_database: str) -> None:
+def test_the_page_reads_a_server_error(visit: Visit, template: Template, service_database: str) -> None:
     frontend = visit()
     frontend.use(token(user_id=UNKNOWN))
-    with psycopg.connect(template.owner_url(live_database), autocommit=True) as owner:
+    with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
         owner.execute("alter table tasks rename column title to gone")
         try:
             assert_error(frontend.call("GET", "/api/tasks"), 500, "Internal server error")

@@ -26,16 +26,16 @@ EVE = "eve@example.com"
 @pytest.mark.parametrize("limit", ["10", "0"], ids=["limited", "without limits"])
 async def test_a_right_log_in_from_another_address_succeeds_within_two_seconds(template: Template, limit: str) -> None:
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
-    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=limit) as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT=limit) as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             for email in (EMAIL, EVE):
                 insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, %s)"
                 owner.execute(insert, (email, stored))
-        alone = max(seconds for _, seconds in await log_in_elsewhere(served.port, 5, 0))
-        command = [sys.executable, "-m", "tests.support.flooders", str(served.port), str(SECONDS), "sign-up"]
+        alone = max(seconds for _, seconds in await log_in_elsewhere(service.port, 5, 0))
+        command = [sys.executable, "-m", "tests.support.flooders", str(service.port), str(SECONDS), "sign-up"]
         flood = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdout=asyncio.subprocess.PIPE)
         await asyncio.sleep(1)
-        log_ins = await log_in_elsewhere(served.port, LOG_INS, (SECONDS - 3) / LOG_INS)
+        log_ins = await log_in_elsewhere(service.port, LOG_INS, (SECONDS - 3) / LOG_INS)
         answers = json.loads((await flood.communicate())[0])
     print(f"The flood: {dict(Counter(status for status, _ in answers))}")
     slowest = max(seconds for _, seconds in log_ins)

@@ -22,8 +22,8 @@ ROUNDS = 20
 
 @pytest.fixture
 def workers(database_url: str) -> Iterator[ServiceProcess]:
-    with start_service(database_url, WORKERS="3") as served:
-        yield served
+    with start_service(database_url, WORKERS="3") as service:
+        yield service
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ async def test_one_key_makes_one_task_where_connections_are_cut(
     async with wire(template._replace(pooler="").service_url(database_name)) as line:
         # Without a limit nothing is counted.
         limit = "0" if statement == "create_task" else "10000"
-        with start_service(line.url(), WORKERS="3", TASK_LIMIT=limit) as served:
-            clients = [httpx.AsyncClient(base_url=served.url, headers=BROWSER, timeout=60) for _ in range(AT_ONCE)]
+        with start_service(line.url(), WORKERS="3", TASK_LIMIT=limit) as service:
+            clients = [httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=60) for _ in range(AT_ONCE)]
             for _ in range(5):
                 key = str(uuid.uuid4())
                 line.cut(statement, moment)

@@ -22,8 +22,8 @@ def opened(owner: psycopg.Connection) -> int:
 
 
 async def test_an_idle_service_holds_no_connection(database_url: str, owner: psycopg.Connection) -> None:
-    with start_service(database_url, WORKERS="2") as served:
-        async with httpx.AsyncClient(base_url=served.url) as client:
+    with start_service(database_url, WORKERS="2") as service:
+        async with httpx.AsyncClient(base_url=service.url) as client:
             api = Api(client, owner)
             user = api.user()
             await asyncio.gather(*(api.list_tasks(user) for _ in range(100)))

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_stopped_at_once_for_five_seconds() -> None:
-    with outages() as server, start_service(server.url, LOGIN_FAILURE_LIMIT="0") as served:
+    with outages() as server, start_service(server.url, LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(server.url, autocommit=True) as owner:
-            async with load(served.url, owner) as running:
+            async with load(service.url, owner) as running:
                 await asyncio.sleep(3)
                 await asyncio.to_thread(server.stop_at_once)
                 stopped = time.monotonic()
@@ -26,7 +26,7 @@ async def test_stopped_at_once_for_five_seconds() -> None:
                 await asyncio.to_thread(server.start)
                 took = server.accepts_since - stopped
                 await asyncio.sleep(max(0, 2 - (time.monotonic() - server.accepts_since)))
-                async with httpx.AsyncClient(base_url=served.url) as client:
+                async with httpx.AsyncClient(base_url=service.url) as client:
                     user = running.users[0]
                     api = Api(client)
                     began = time.monotonic()

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner: psycopg.Connection) -> None:
     ended = 0
-    with start_service(database_url, LOGIN_FAILURE_LIMIT="0") as served:
-        async with load(served.url, owner) as running:
+    with start_service(database_url, LOGIN_FAILURE_LIMIT="0") as service:
+        async with load(service.url, owner) as running:
             for _ in range(20):
                 await asyncio.sleep(1)
                 row = await asyncio.to_thread(lambda: owner.execute(TERMINATE).fetchone())
@@ -24,7 +24,7 @@ async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner:
             await asyncio.sleep(1)
         running.compare(owner)
         statuses = running.report(f"{ended} connections terminated")
-        log = served.log.read_text()
+        log = service.log.read_text()
     lost = log.count("connection lost under")
     print(f"  {lost} statements lost their connection")
     assert ended > 20 and lost > 20

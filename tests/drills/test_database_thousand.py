@@ -37,15 +37,15 @@ async def ask(streams: Streams, user: User) -> tuple[int, float]:
     return int(head.split()[1]), time.monotonic() - began
 
 
-async def connect(served: ServiceProcess, count: int) -> list[Streams]:
-    return [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(count)]
+async def connect(service: ServiceProcess, count: int) -> list[Streams]:
+    return [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(count)]
 
 
 async def median_latencies(owner: psycopg.Connection, user: User, *services: ServiceProcess) -> list[float]:
     """The latency of single requests, alternating between the services: the best of 20 runs on a shared machine."""
     # New connections each time: the placement of PostgreSQL's processes on the cores changes the figure by a quarter.
     owner.execute(TERMINATE)
-    connections = [(await connect(served, 1))[0] for served in services]
+    connections = [(await connect(service, 1))[0] for service in services]
     medians: list[list[float]] = [[] for _ in services]
     for _ in range(20):
         for streams, of_service in zip(connections, medians, strict=True):
@@ -58,26 +58,26 @@ async def median_latencies(owner: psycopg.Connection, user: User, *services: Ser
 
 async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
     # The other service gets no load: its latency is the reference on a machine that others use as well.
-    with start_service(database_url) as served, start_service(database_url) as other:
-        async with httpx.AsyncClient(base_url=served.url) as client:
+    with start_service(database_url) as service, start_service(database_url) as other:
+        async with httpx.AsyncClient(base_url=service.url) as client:
             api = Api(client, owner)
             user = api.user()
             for _ in range(20):
                 await api.task(user)
-        await median_latencies(owner, user, served, other)
-        (before, _), memory = await median_latencies(owner, user, served, other), served.memory()
-        everybody = await connect(served, CONNECTIONS)
+        await median_latencies(owner, user, service, other)
+        (before, _), memory = await median_latencies(owner, user, service, other), service.memory()
+        everybody = await connect(service, CONNECTIONS)
         answers: list[tuple[int, float]] = []
         most = memory
         began = time.monotonic()
         for _ in range(ROUNDS):
             answers += await asyncio.gather(*(ask(streams, user) for streams in everybody))
-            most = max(most, served.memory())
+            most = max(most, service.memory())
         took = time.monotonic() - began
         for _, writer in everybody:
             writer.close()
         await asyncio.sleep(1)
-        after, others = await median_latencies(owner, user, served, other)
+        after, others = await median_latencies(owner, user, service, other)
     statuses = Counter(status for status, _ in answers)
     slowest = max(seconds for _, seconds in answers)
     print(f"\n{CONNECTIONS:,} connections, {ROUNDS} requests each, all at once: {took:.1f} s, {dict(statuses)},")

@@ -70,7 +70,7 @@ def test_the_service_keeps_idle_connections_longer_than_nginx(database_url: str)
     )
     assert upstream
     seconds = int(upstream[1])
-    with start_service(database_url) as served, connect(served.port) as connection:
+    with start_service(database_url) as service, connect(service.port) as connection:
         connection.send(LIVEZ)
         assert connection.answer(path="/livez").status_code == 200
         time.sleep(seconds + 5)

@@ -27,15 +27,15 @@ CLIENTS, REQUESTS_A_SECOND, TASKS = 16, 200, 20
 @pytest.mark.anyio
 async def test_tasks_go_on_beside_a_flood_of_log_ins(template: Template) -> None:
     user_id = str(uuid.uuid4())
-    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         _fill(template.owner_url(name), user_id)
         user = token(user_id=user_id, email=EMAIL)
-        await _lists(served, user, min(SECONDS, 5))  # the caches are filled
-        alone = await _lists(served, user, SECONDS)
-        command = [sys.executable, "-m", "tests.support.flooders", str(served.port), str(SECONDS + 2)]
+        await _lists(service, user, min(SECONDS, 5))  # the caches are filled
+        alone = await _lists(service, user, SECONDS)
+        command = [sys.executable, "-m", "tests.support.flooders", str(service.port), str(SECONDS + 2)]
         flood = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, stdout=asyncio.subprocess.PIPE)
         await asyncio.sleep(1)
-        beside = await _lists(served, user, SECONDS)
+        beside = await _lists(service, user, SECONDS)
         log_ins = json.loads((await flood.communicate())[0])
     _judge(alone, beside, log_ins)
 
@@ -64,7 +64,7 @@ def _fill(owner_url: str, user_id: str) -> None:
             owner.execute(insert, (user_id,))
 
 
-async def _lists(served: ServiceProcess, user: str, seconds: float) -> list[float]:
+async def _lists(service: ServiceProcess, user: str, seconds: float) -> list[float]:
     """Sends lists at the given rate; returns each one's seconds since it was due. Fails where an answer is not 200."""
     pause = CLIENTS / REQUESTS_A_SECOND
     began = time.perf_counter()
@@ -72,7 +72,7 @@ async def _lists(served: ServiceProcess, user: str, seconds: float) -> list[floa
 
     async def client(number: int) -> None:
         request = f"GET /api/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user}\r\n\r\n".encode()
-        http = await Client.connect(served.port)
+        http = await Client.connect(service.port)
         due = began + number * pause / CLIENTS
         while due < began + seconds:
             await asyncio.sleep(max(0, due - time.perf_counter()))

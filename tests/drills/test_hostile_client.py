@@ -77,47 +77,47 @@ def connections(stack: ExitStack, port: int, count: int, sent: bytes) -> list[so
     return opened
 
 
-def unread_lists(served: ServiceProcess, attacker: str) -> None:
+def unread_lists(service: ServiceProcess, attacker: str) -> None:
     sent = request("GET /api/tasks", b"Authorization: Bearer " + attacker.encode())
     with ExitStack() as stack:
-        connections(stack, served.port, 60, sent)
+        connections(stack, service.port, 60, sent)
         time.sleep(ATTACK_SECONDS)
 
 
-def unread_docs(served: ServiceProcess, _: str) -> None:
+def unread_docs(service: ServiceProcess, _: str) -> None:
     with ExitStack() as stack:
-        connections(stack, served.port, 400, request("GET /docs"))
+        connections(stack, service.port, 400, request("GET /docs"))
         time.sleep(ATTACK_SECONDS)
 
 
-def nested_arrays(served: ServiceProcess, _: str) -> None:
+def nested_arrays(service: ServiceProcess, _: str) -> None:
     body = b'{"email": [' + b",".join([b"[]"] * 349_000) + b"]}"
     deadline = time.monotonic() + ATTACK_SECONDS
-    with httpx.Client(base_url=served.url, timeout=30) as client:
+    with httpx.Client(base_url=service.url, timeout=30) as client:
         while time.monotonic() < deadline:
             assert client.post("/api/auth/login", content=body).status_code == 413
 
 
-def padded_tokens(served: ServiceProcess, attacker: str) -> None:
+def padded_tokens(service: ServiceProcess, attacker: str) -> None:
     deadline, number = time.monotonic() + ATTACK_SECONDS, 0
-    with httpx.Client(base_url=served.url, timeout=30) as client:
+    with httpx.Client(base_url=service.url, timeout=30) as client:
         while time.monotonic() < deadline:
             number += 1
             authorization = f"Bearer{' ' * (number % 60_000 + 1)}{attacker}"
             assert client.head("/api/tasks/1", headers={"Authorization": authorization}).status_code in (401, 404)
 
 
-def unfinished_bodies(served: ServiceProcess, attacker: str) -> None:
+def unfinished_bodies(service: ServiceProcess, attacker: str) -> None:
     with ExitStack() as stack:
-        connections(stack, served.port, 150, post(attacker, b"Content-Length: 1048576", body=b"x" * (MIB - 1)))
+        connections(stack, service.port, 150, post(attacker, b"Content-Length: 1048576", body=b"x" * (MIB - 1)))
         time.sleep(ATTACK_SECONDS)
 
 
-def lists_on_300_connections(served: ServiceProcess, attacker: str) -> None:
+def lists_on_300_connections(service: ServiceProcess, attacker: str) -> None:
     sent = request("GET /api/tasks", b"Authorization: Bearer " + attacker.encode())
     deadline = time.monotonic() + ATTACK_SECONDS
     with ExitStack() as stack:
-        opened = connections(stack, served.port, 300, sent)
+        opened = connections(stack, service.port, 300, sent)
         while time.monotonic() < deadline:
             for sock in opened:
                 with contextlib.suppress(OSError):
@@ -152,18 +152,18 @@ def test_another_account_is_answered_and_no_worker_is_killed(
             )
         with ExitStack() as stack:
             with started_in(group):
-                served = stack.enter_context(
+                service = stack.enter_context(
                     start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="0")
                 )
-            service = psutil.Process(served.pid)
-            while served.log.read_text().count("Application startup complete") < 2:
+            parent = psutil.Process(service.pid)
+            while service.log.read_text().count("Application startup complete") < 2:
                 time.sleep(0.05)
-            before = {process.pid for process in service.children()}
-            other = Other(served.url, tokens[1])
+            before = {process.pid for process in parent.children()}
+            other = Other(service.url, tokens[1])
             with at_once(other):
                 time.sleep(1)
-                attack(served, tokens[0])
-            after = {process.pid for process in service.children()}
+                attack(service, tokens[0])
+            after = {process.pid for process in parent.children()}
             print(f"\n{json.dumps(other.statuses)} answers by class, p99 {other.p99() * 1000:.0f} ms,", end=" ")
             print(f"peak {peak_bytes(group) / 1e6:.0f} MB, ended workers: {len(before - after)}")
         assert before == after, "a worker was killed"

@@ -18,11 +18,11 @@ PAIRS = int(os.environ.get("DRILL_TIMING_PAIRS", "50"))
 def test_an_unknown_email_takes_as_long_as_a_wrong_password(template: Template) -> None:
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
     unknown, wrong = [], []
-    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), 'ada@example.com', %s)"
             owner.execute(insert, (stored,))
-        with httpx.Client(base_url=served.url, timeout=30) as client:
+        with httpx.Client(base_url=service.url, timeout=30) as client:
             for number in range(PAIRS + 1):
                 unknown.append(_seconds(client, f"nobody{number}@example.com"))
                 wrong.append(_seconds(client, "ada@example.com"))

@@ -27,28 +27,28 @@ def test_attacks_leave_no_memory_behind(template: Template) -> None:
     user = token(user_id=user_id, email="ada@example.com")
     with (
         template.copy() as name,
-        start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as served,
+        start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as service,
     ):
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (user_id,))
-        _ordinary(served, user)
-        before = served.memory()
+        _ordinary(service, user)
+        before = service.memory()
         print(f"Memory after 2,000 ordinary requests: {before / 1e6:.1f} MB")
         for what, attack in _attacks(user).items():
-            attack(served)
-            print(f"  after {what}: {served.memory() / 1e6:.1f} MB")
+            attack(service)
+            print(f"  after {what}: {service.memory() / 1e6:.1f} MB")
         time.sleep(REST_SECONDS)
-        after = served.memory()
+        after = service.memory()
         print(f"Memory {REST_SECONDS:.0f} s after the last attack: {after / 1e6:.1f} MB, {after / before - 1:+.1%}")
-        assert "Traceback" not in served.log.read_text()
+        assert "Traceback" not in service.log.read_text()
     assert after <= before * 1.1
 
 
-def _ordinary(served: ServiceProcess, user: str) -> None:
+def _ordinary(service: ServiceProcess, user: str) -> None:
     """2,000 requests on 20 connections, some with a token that the service has not seen."""
 
     def some(number: int) -> None:
-        with httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {user}"}, timeout=30) as client:
+        with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {user}"}, timeout=30) as client:
             for _ in range(10):
                 task = client.post("/api/tasks", json={"title": f"Task {number}", "description": "x" * 1000})
                 path = f"/api/tasks/{task.json()['task']['id']}"
@@ -83,20 +83,20 @@ def _attacks(user: str) -> dict[str, Callable[[ServiceProcess], None]]:
         "empty lines": (LIVEZ, b"\r\n" * 32768),
     }
     attacks: dict[str, Callable[[ServiceProcess], None]] = {
-        what: lambda served, sent=sent: _from_20(served, *sent)  # type: ignore[misc]
+        what: lambda service, sent=sent: _from_20(service, *sent)  # type: ignore[misc]
         for what, sent in bytes_of.items()
     }
-    attacks["half a task on 500 connections"] = lambda served: _idle(served, post(user, sized(TASK), body=TASK[:9]))
-    attacks["half a head on 500 connections"] = lambda served: _idle(served, LIVEZ[:-2])
+    attacks["half a task on 500 connections"] = lambda service: _idle(service, post(user, sized(TASK), body=TASK[:9]))
+    attacks["half a head on 500 connections"] = lambda service: _idle(service, LIVEZ[:-2])
     attacks["log-ins with long passwords"] = _log_ins
     return attacks
 
 
-def _from_20(served: ServiceProcess, first: bytes, again: bytes) -> None:
+def _from_20(service: ServiceProcess, first: bytes, again: bytes) -> None:
     """Sends 20 MB on each connection and reads the answers now and then."""
 
     def attack(_: int) -> None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", served.port), timeout=2) as sock:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", service.port), timeout=2) as sock:
             sock.sendall(first)
             for _ in range(20_000_000 // len(again)):
                 sock.sendall(again)
@@ -107,15 +107,15 @@ def _from_20(served: ServiceProcess, first: bytes, again: bytes) -> None:
         list(threads.map(attack, range(20)))
 
 
-def _idle(served: ServiceProcess, first: bytes) -> None:
+def _idle(service: ServiceProcess, first: bytes) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(500):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
             sock.sendall(first)
 
 
-def _log_ins(served: ServiceProcess) -> None:
-    with httpx.Client(base_url=served.url, timeout=30) as client:
+def _log_ins(service: ServiceProcess) -> None:
+    with httpx.Client(base_url=service.url, timeout=30) as client:
         for number in range(20):
             sent = {"email": f"{number}@example.com", "password": "x" * 1_000_000}
             assert client.post("/api/auth/login", json=sent).status_code in (401, 429)

@@ -22,8 +22,8 @@ PROCESSES = "select count(*) from pg_stat_activity where application_name = 'tod
 async def test_a_put_that_was_answered_503_does_not_undo_a_later_one() -> None:
     with outages() as server, network() as net, net.relay(server.data / ".s.PGSQL.5432") as address:
         url = f"postgresql://postgres@{address}/postgres?sslmode=disable&application_name=todo"
-        with psycopg.connect(server.url, autocommit=True) as owner, start_service(url) as served:
-            async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+        with psycopg.connect(server.url, autocommit=True) as owner, start_service(url) as service:
+            async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
                 api = Api(client, owner)
                 users = [api.user() for _ in range(CLIENTS)]
                 tasks = [(await api.task(user))["id"] for user in users]

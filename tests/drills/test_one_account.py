@@ -37,15 +37,15 @@ FILL = """
 
 
 @contextmanager
-def limited_memory(served: ServiceProcess) -> Iterator[Path]:
+def limited_memory(service: ServiceProcess) -> Iterator[Path]:
     """Moves the service's processes into a control group (version 1); yields its folder."""
     if os.geteuid() or not (CGROUP / "memory.limit_in_bytes").exists():
         missing("a memory limit needs root and control groups of version 1")
-    group = CGROUP / f"todo-{served.pid}"
+    group = CGROUP / f"todo-{service.pid}"
     group.mkdir()
     (group / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
     try:
-        for process in [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]:
+        for process in [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]:
             (group / "cgroup.procs").write_text(str(process.pid))
         yield group
     finally:
@@ -79,8 +79,8 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
 
 
 @contextmanager
-def flood(served: ServiceProcess, user: User) -> Iterator[None]:
-    command = [sys.executable, "-c", FLOOD, str(served.port), user.token, str(CONNECTIONS)]
+def flood(service: ServiceProcess, user: User) -> Iterator[None]:
+    command = [sys.executable, "-c", FLOOD, str(service.port), user.token, str(CONNECTIONS)]
     with subprocess.Popen(command) as process:
         yield
         process.terminate()
@@ -102,15 +102,15 @@ async def test_the_other_account_is_served(template: Template) -> None:
     with (
         template.copy() as name,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
-        start_service(template.service_url(name), WORKERS="2", LOG_LEVEL="warning", TASK_LIMIT="0") as served,
-        limited_memory(served) as group,
+        start_service(template.service_url(name), WORKERS="2", LOG_LEVEL="warning", TASK_LIMIT="0") as service,
+        limited_memory(service) as group,
     ):
-        async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
             api = Api(client, owner)
             greedy, other = api.user(), api.user()
             owner.execute(FILL, (greedy.id, TASKS))
-            workers = {child.pid for child in psutil.Process(served.pid).children(recursive=True)}
-            with flood(served, greedy):
+            workers = {child.pid for child in psutil.Process(service.pid).children(recursive=True)}
+            with flood(service, greedy):
                 await asyncio.sleep(3)
                 took, statuses = await work(api, other)
             peak = int((group / "memory.max_usage_in_bytes").read_text())
@@ -119,5 +119,5 @@ async def test_the_other_account_is_served(template: Template) -> None:
             print(
                 f"  median {statistics.median(took) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; peak {peak / 1e6:.0f} MB"
             )
-            assert workers <= {child.pid for child in psutil.Process(served.pid).children(recursive=True)}
+            assert workers <= {child.pid for child in psutil.Process(service.pid).children(recursive=True)}
             assert set(statuses) <= {200, 201}

@@ -11,8 +11,8 @@ EXAMPLES = int(os.environ.get("DRILL_SCHEMATHESIS_EXAMPLES", "2000"))
 
 
 def test_requests_made_up_from_the_document_find_nothing(template: Template, tmp_path: Path) -> None:
-    with target(template) as (served, user):
-        report = run(served, user, tmp_path, EXAMPLES)
+    with target(template) as (service, user):
+        report = run(service, user, tmp_path, EXAMPLES)
     print(report.output)
     print(f"Schemathesis: {report.requests} requests, no failure")
     assert EXAMPLES < 2000 or report.requests >= 10_000

@@ -22,7 +22,7 @@ CLIENTS, PAUSE_SECONDS = 16, 0.02
 @pytest.mark.anyio
 async def test_no_old_token_works_after_thirty_seconds(template: Template) -> None:
     ada, eve = (str(uuid.uuid4()) for _ in range(2))
-    with template.copy() as name, start_service(template.service_url(name), WORKERS="2") as served:
+    with template.copy() as name, start_service(template.service_url(name), WORKERS="2") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             for user in (ada, eve):
                 insert = "insert into users (id, email, password_hash) values (%s, %s, '')"
@@ -30,7 +30,7 @@ async def test_no_old_token_works_after_thirty_seconds(template: Template) -> No
         stop = asyncio.Event()
         tokens = {user: [token(user_id=user, n=number) for number in range(CLIENTS // 2)] for user in (ada, eve)}
         running = {
-            user: [asyncio.create_task(lists(served.port, each, stop)) for each in tokens[user]] for user in (ada, eve)
+            user: [asyncio.create_task(lists(service.port, each, stop)) for each in tokens[user]] for user in (ada, eve)
         }
         await asyncio.sleep(5)
         command = ("service", "account", "sign-out", f"{ada}@example.com")

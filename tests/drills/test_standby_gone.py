@@ -21,9 +21,9 @@ async def test_requests_that_were_given_up_leave_no_server_processes() -> None:
     with (
         outages() as server,
         psycopg.connect(server.url, autocommit=True) as owner,
-        start_service(f"{server.url}&application_name=todo") as served,
+        start_service(f"{server.url}&application_name=todo") as service,
     ):
-        async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
             api = Api(client, owner)
             users = [api.user() for _ in range(2 * POOL_SIZE)]
             owner.execute("alter system set synchronous_standby_names = 'gone'")

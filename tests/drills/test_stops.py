@@ -85,14 +85,14 @@ async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
 async def test_sigterm_under_load(template: Template, workers: str) -> None:
     with (
         template.copy() as name,
-        start_service(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as served,
+        start_service(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as service,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
     ):
         async with httpx.AsyncClient() as client:
-            clients = Clients(served.port, Api(client, owner).user())
+            clients = Clients(service.port, Api(client, owner).user())
         load = asyncio.create_task(clients.run())
         await asyncio.sleep(LOAD_SECONDS)
-        process = psutil.Process(served.pid)
+        process = psutil.Process(service.pid)
         workers_of_it = process.children(recursive=True)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -110,8 +110,8 @@ async def test_sigterm_under_load(template: Template, workers: str) -> None:
 
 
 async def test_a_worker_that_hangs_is_not_waited_for_for_ever(database_url: str) -> None:
-    with start_service(database_url, WORKERS="2") as served:
-        process = psutil.Process(served.pid)
+    with start_service(database_url, WORKERS="2") as service:
+        process = psutil.Process(service.pid)
         process.children()[-1].suspend()
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)

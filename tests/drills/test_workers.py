@@ -17,9 +17,9 @@ pytestmark = pytest.mark.anyio
 KILLS = 3
 
 
-def workers(served: ServiceProcess) -> list[psutil.Process]:
+def workers(service: ServiceProcess) -> list[psutil.Process]:
     """The running processes of the service, without Python's resource tracker."""
-    alive = [each for each in psutil.Process(served.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
+    alive = [each for each in psutil.Process(service.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
     return [each for each in alive if "spawn_main" in " ".join(each.cmdline())]
 
 
@@ -38,18 +38,18 @@ class Kill(NamedTuple):
     """Seconds until another worker serves."""
 
 
-async def kill(served: ServiceProcess) -> Kill:
+async def kill(service: ServiceProcess) -> Kill:
     """Kills the busier worker."""
-    left, doomed = sorted(workers(served), key=lambda worker: connections(worker, served.port))
-    held = connections(doomed, served.port)
+    left, doomed = sorted(workers(service), key=lambda worker: connections(worker, service.port))
+    held = connections(doomed, service.port)
     began = time.monotonic()
     doomed.kill()
     await asyncio.to_thread(doomed.wait, 10)
     ended = time.monotonic()
     while True:
         async with httpx.AsyncClient() as client:
-            assert (await client.get(f"{served.url}/livez")).status_code == 200
-            if any(connections(new, served.port) for new in workers(served) if new not in (doomed, left)):
+            assert (await client.get(f"{service.url}/livez")).status_code == 200
+            if any(connections(new, service.port) for new in workers(service) if new not in (doomed, left)):
                 return Kill(began, ended, held, time.monotonic() - began)
         assert time.monotonic() - began < 30
         await asyncio.sleep(0.02)
@@ -57,13 +57,13 @@ async def kill(served: ServiceProcess) -> Kill:
 
 async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) -> None:
     kills = []
-    with start_service(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as served:
-        while served.log.read_text().count("Application startup complete") < 2:
+    with start_service(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as service:
+        while service.log.read_text().count("Application startup complete") < 2:
             await asyncio.sleep(0.02)
-        async with load(served.url, owner) as running:
+        async with load(service.url, owner) as running:
             for _ in range(KILLS):
                 await asyncio.sleep(2)
-                kills.append(await kill(served))
+                kills.append(await kill(service))
             await asyncio.sleep(2)
     failed = [answer for answer in running.answers if not answer.status]
     cut_off = [fault for fault in running.faults if "Error(" in fault]

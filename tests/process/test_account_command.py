@@ -73,9 +73,9 @@ def test_set_password_sign_out_and_delete(owner_url: str, owner: psycopg.Connect
 def test_what_it_counts_of_log_ins_goes_with_the_account(
     template: Template, database_name: str, owner_url: str, owner: psycopg.Connection
 ) -> None:
-    with start_service(template.service_url(database_name)) as served:
+    with start_service(template.service_url(database_name)) as service:
         for password in ("a wrong password", PASSWORD, "a wrong password"):
-            httpx.post(f"{served.url}/api/auth/login", json={"email": ADA, "password": password}, timeout=20)
+            httpx.post(f"{service.url}/api/auth/login", json={"email": ADA, "password": password}, timeout=20)
         assert "failed log-ins: 1" in run(owner_url, "show", ADA)[1]
         assert [each["failed"] for each in json.loads(run(owner_url, "export", ADA)[1])["log_ins"]] == [1, 0]
         before = row(owner, "select count(*) from login_attempts")
@@ -89,11 +89,11 @@ def test_after_a_sign_out_a_worker_refuses_the_token_and_takes_a_new_one(
 ) -> None:
     old = {"Authorization": f"Bearer {token(user_id=ID, email=ADA)}"}
     assert run(owner_url, "sign-out", ADA)[0] == 0
-    with start_service(template.service_url(database_name)) as served:
-        assert httpx.get(f"{served.url}/api/tasks", headers=old, timeout=20).status_code == 401
-        account = httpx.post(f"{served.url}/api/auth/login", json={"email": ADA, "password": PASSWORD}, timeout=20)
+    with start_service(template.service_url(database_name)) as service:
+        assert httpx.get(f"{service.url}/api/tasks", headers=old, timeout=20).status_code == 401
+        account = httpx.post(f"{service.url}/api/auth/login", json={"email": ADA, "password": PASSWORD}, timeout=20)
         new = {"Authorization": f"Bearer {account.json()['token']}"}
-        assert httpx.get(f"{served.url}/api/tasks", headers=new, timeout=20).status_code == 200
+        assert httpx.get(f"{service.url}/api/tasks", headers=new, timeout=20).status_code == 200
 
 
 @pytest.mark.parametrize("action", ["show", "export", "sign-out", "delete"])

@@ -45,12 +45,12 @@ def test_a_dump_of_a_database_in_use_has_all_that_was_acknowledged_before(
 ) -> None:
     acknowledged: list[str] = []
     enough, stop = threading.Event(), threading.Event()
-    with start_service(template.service_url(database_name)) as served:
-        account = httpx.post(f"{served.url}/api/auth/signup", json=ADA, timeout=20).json()
+    with start_service(template.service_url(database_name)) as service:
+        account = httpx.post(f"{service.url}/api/auth/signup", json=ADA, timeout=20).json()
         token = {"Authorization": f"Bearer {account['token']}"}
 
         def create_without_pause() -> None:
-            with httpx.Client(base_url=served.url, headers=token, timeout=20) as client:
+            with httpx.Client(base_url=service.url, headers=token, timeout=20) as client:
                 while not stop.is_set():
                     answer = client.post("/api/tasks", json={"title": "Buy milk"})
                     acknowledged.append(answer.raise_for_status().json()["task"]["id"])

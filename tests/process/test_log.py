@@ -56,10 +56,10 @@ def requests(output: str) -> list[dict[str, Any]]:
     return [line for line in objects(output) if "route" in line]
 
 
-def written(live: ServiceProcess, request_id: str) -> str:
+def written(service: ServiceProcess, request_id: str) -> str:
     """The whole output, once it has the line of this request."""
     deadline = time.monotonic() + 5
-    while f'"id": "{request_id}", "method"' not in (output := live.log.read_text()):
+    while f'"id": "{request_id}", "method"' not in (output := service.log.read_text()):
         assert time.monotonic() < deadline, output
         time.sleep(0.02)
     return output
@@ -68,7 +68,7 @@ def written(live: ServiceProcess, request_id: str) -> str:
 def test_each_request_is_one_line_without_what_the_client_sent(database_url: str) -> None:
     email, password, title = "Grace.Hopper@example.com", "a very private password", "a very private title"
     began = datetime.now(UTC)
-    with start_service(database_url) as live, httpx.Client(base_url=live.url, timeout=30) as client:
+    with start_service(database_url) as service, httpx.Client(base_url=service.url, timeout=30) as client:
         account = {"email": email, "password": password}
         signed_up = client.post("/api/auth/signup", json=account).json()
         client.post("/api/auth/login", json={**account, "password": "private, too"})
@@ -79,7 +79,7 @@ def test_each_request_is_one_line_without_what_the_client_sent(database_url: str
         client.get("/private/path", headers={"User-Agent": "private agent", "Cookie": "private=cookie"})
         client.put("/api/tasks", content=b"private body")
         client.delete(f"/api/tasks/{task}", headers={**mine, "X-Request-ID": "the-last.one"})
-        output = written(live, "the-last.one")
+        output = written(service, "the-last.one")
     lines = requests(output)
     assert all(list(line) == FIELDS for line in lines)
     me = signed_up["user"]["id"]
@@ -119,9 +119,9 @@ async def test_nothing_in_a_request_can_break_or_forge_a_line(database_url: str)
         f"PURGE /livez HTTP/1.1\r\nUser-Agent: {forged}\r\nAuthorization: {forged}",
         "GET /livez HTTP/1.1\r\nX-Request-ID: the-last",
     ]
-    with start_service(database_url, TRUSTED_PROXIES="127.0.0.1") as live:
-        answers = [await exchange(live, f"{head}\r\nHost: x\r\n\r\n".encode()) for head in heads]
-        output = written(live, "the-last")
+    with start_service(database_url, TRUSTED_PROXIES="127.0.0.1") as service:
+        answers = [await exchange(service, f"{head}\r\nHost: x\r\n\r\n".encode()) for head in heads]
+        output = written(service, "the-last")
     lines = requests(output)
     # uvicorn refuses two of them before they are requests, and says only that.
     readable = [answer.headers["x-request-id"] for answer in answers if answer.status != 400]
@@ -139,8 +139,8 @@ async def test_nothing_in_a_request_can_break_or_forge_a_line(database_url: str)
 
 
 def test_lines_of_uvicorn_that_report_no_error_are_not_called_one(database_url: str) -> None:
-    with start_service(database_url) as live:
-        lines = [json.loads(line) for line in live.log.read_text().splitlines() if line.startswith("{")]
+    with start_service(database_url) as service:
+        lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
     assert "uvicorn" in {line["logger"] for line in lines if "logger" in line}
     assert not [line for line in lines if "error" in line.get("logger", "")]
 
@@ -150,13 +150,13 @@ def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
 ) -> None:
     owner.execute(QUOTING_TRIGGER)
     owner.execute("alter table tasks rename to elsewhere")
-    with start_service(database_url) as live, httpx.Client(base_url=live.url, timeout=30) as client:
+    with start_service(database_url) as service, httpx.Client(base_url=service.url, timeout=30) as client:
         mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
         broken = client.get("/api/tasks", headers=mine)
         for email in ("detail@example.com", "message@example.com"):
             odd = client.post("/api/auth/signup", json={"email": email, "password": "private password"})
             assert odd.status_code == 500
-        output = written(live, odd.headers["x-request-id"])
+        output = written(service, odd.headers["x-request-id"])
     assert broken.status_code == 500
     errors = [line for line in objects(output) if line.get("level") == "error"]
     assert (errors[0]["id"], errors[-1]["id"]) == (broken.headers["x-request-id"], odd.headers["x-request-id"])
@@ -172,8 +172,8 @@ def test_a_lost_connection_is_one_line_with_its_cause(
     database_url: str, owner: psycopg.Connection, owner_url: str
 ) -> None:
     with (
-        start_service(database_url) as live,
-        httpx.Client(base_url=live.url, timeout=30) as client,
+        start_service(database_url) as service,
+        httpx.Client(base_url=service.url, timeout=30) as client,
         ThreadPoolExecutor() as thread,
     ):
         mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}", "X-Request-ID": "healed"}
@@ -184,7 +184,7 @@ def test_a_lost_connection_is_one_line_with_its_cause(
             while not owner.execute(KILL_WHOEVER_WAITS).fetchall():
                 assert time.monotonic() < deadline
         assert answer.result().status_code == 200
-        output = written(live, "healed")
+        output = written(service, "healed")
     [line] = [line for line in objects(output) if line.get("level") == "warning"]
     assert line["message"] == "connection lost under list_tasks"
     assert "AdminShutdownError: terminating connection" in line["error"]
@@ -194,11 +194,11 @@ def test_a_lost_connection_is_one_line_with_its_cause(
 def test_an_outage_is_a_few_short_lines_a_second(tmp_path: Path) -> None:
     url = "postgresql://todo:todo@127.0.0.1:9/todo?sslmode=disable"  # nobody listens on the discard port
     mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
-    with start_service(url, LOG_LEVEL="warning") as live, httpx.Client(base_url=live.url, headers=mine) as client:
+    with start_service(url, LOG_LEVEL="warning") as service, httpx.Client(base_url=service.url, headers=mine) as client:
         assert {client.get("/api/tasks").status_code for _ in range(200)} == {503}
         time.sleep(1)
         client.get("/api/tasks")
-        lines = objects(live.log.read_text())
+        lines = objects(service.log.read_text())
     messages = Counter(re.sub(r"\d+", "N", line["message"]) for line in lines)
     assert messages.keys() == {"no connection to the database", "no connection to the database (N more were left out)"}
     left_out = sum(int(count) for line in lines for count in re.findall(r"\((\d+) more", line["message"]))
@@ -209,10 +209,10 @@ def test_an_outage_is_a_few_short_lines_a_second(tmp_path: Path) -> None:
 
 
 def test_above_info_requests_are_not_logged(database_url: str) -> None:
-    with start_service(database_url, LOG_LEVEL="warning") as live:
-        httpx.get(f"{live.url}/livez")
+    with start_service(database_url, LOG_LEVEL="warning") as service:
+        httpx.get(f"{service.url}/livez")
         time.sleep(0.5)
-        assert objects(live.log.read_text()) == []
+        assert objects(service.log.read_text()) == []
 
 
 def test_a_terminal_shows_readable_lines(database_url: str, owner: psycopg.Connection, tmp_path: Path) -> None:

@@ -75,10 +75,12 @@ def headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
 
 
-def process_of(live: ServiceProcess) -> psutil.Process:
+def process_of(service: ServiceProcess) -> psutil.Process:
     """The process that was started, found as the one that writes the log."""
     return next(
-        process for process in psutil.Process().children() if str(live.log) in os.readlink(f"/proc/{process.pid}/fd/1")
+        process
+        for process in psutil.Process().children()
+        if str(service.log) in os.readlink(f"/proc/{process.pid}/fd/1")
     )
 
 
@@ -89,15 +91,15 @@ def listening(process: psutil.Process) -> set[tuple[str, int]]:
 
 def test_two_workers_are_counted_together(database_url: str, port: int, tmp_path: Path) -> None:
     asked: Counter[tuple[str, str, str]] = Counter()
-    with start_service(database_url, WORKERS="2", METRICS_PORT=str(port), TMPDIR=str(tmp_path)) as live:
+    with start_service(database_url, WORKERS="2", METRICS_PORT=str(port), TMPDIR=str(tmp_path)) as service:
         folder = next(tmp_path.glob("todo-metrics-*"))
         assert folder.stat().st_mode & 0o077 == 0
         while len(list(folder.glob("counter_*.db"))) < 2 or asked.total() < 100:
             # Each on a connection of its own, so that both workers get some.
-            assert httpx.get(f"{live.url}/api/tasks", headers=headers()).status_code == 200
-            assert httpx.get(f"{live.url}/api/tasks/{uuid.uuid4()}", headers=headers()).status_code == 404
-            assert httpx.get(f"{live.url}/no/such/{uuid.uuid4()}").status_code == 404
-            assert httpx.post(f"{live.url}/api/tasks").status_code == 401
+            assert httpx.get(f"{service.url}/api/tasks", headers=headers()).status_code == 200
+            assert httpx.get(f"{service.url}/api/tasks/{uuid.uuid4()}", headers=headers()).status_code == 404
+            assert httpx.get(f"{service.url}/no/such/{uuid.uuid4()}").status_code == 404
+            assert httpx.post(f"{service.url}/api/tasks").status_code == 401
             asked += Counter(
                 {
                     ("GET", "/api/tasks", "200"): 1,
@@ -120,17 +122,17 @@ def test_two_workers_are_counted_together(database_url: str, port: int, tmp_path
 
 
 def test_the_pool_and_the_queue_for_bcrypt(database_url: str, owner_url: str, port: int) -> None:
-    with start_service(database_url, METRICS_PORT=str(port)) as live, ThreadPoolExecutor(16) as threads:
+    with start_service(database_url, METRICS_PORT=str(port)) as service, ThreadPoolExecutor(16) as threads:
         with locked(owner_url):
             for _ in range(13):
-                threads.submit(httpx.get, f"{live.url}/api/tasks", headers=headers(), timeout=20)
+                threads.submit(httpx.get, f"{service.url}/api/tasks", headers=headers(), timeout=20)
             wait_until(port, "database_connections_in_use", 10)
             wait_until(port, "database_requests_waiting", 3)
         wait_until(port, "database_connections_in_use", 0)
         wait_until(port, "database_requests_waiting", 0)
         for number in range(4):
             account = {"email": f"{number}@example.com", "password": "correct horse"}
-            threads.submit(httpx.post, f"{live.url}/api/auth/signup", json=account)
+            threads.submit(httpx.post, f"{service.url}/api/auth/signup", json=account)
         deadline = time.monotonic() + 5
         while gauge(port, "bcrypt_queue") < 2:
             assert time.monotonic() < deadline
@@ -138,14 +140,14 @@ def test_the_pool_and_the_queue_for_bcrypt(database_url: str, owner_url: str, po
 
 
 def test_of_a_killed_worker_the_counts_stay_and_the_rest_goes(database_url: str, owner_url: str, port: int) -> None:
-    with start_service(database_url, WORKERS="2", METRICS_PORT=str(port)) as live, ThreadPoolExecutor(8) as threads:
+    with start_service(database_url, WORKERS="2", METRICS_PORT=str(port)) as service, ThreadPoolExecutor(8) as threads:
         for _ in range(20):
-            httpx.get(f"{live.url}/livez")
+            httpx.get(f"{service.url}/livez")
         with locked(owner_url):
             for _ in range(6):
-                threads.submit(httpx.get, f"{live.url}/api/tasks", headers=headers())
+                threads.submit(httpx.get, f"{service.url}/api/tasks", headers=headers())
             wait_until(port, "database_connections_in_use", 6)
-            for worker in process_of(live).children():
+            for worker in process_of(service).children():
                 if "multiprocessing.spawn" in " ".join(worker.cmdline()):
                     worker.send_signal(signal.SIGKILL)
             wait_until(port, "database_connections_in_use", 0)
@@ -153,19 +155,19 @@ def test_of_a_killed_worker_the_counts_stay_and_the_rest_goes(database_url: str,
 
 
 def test_only_this_machine_reaches_them_and_not_by_the_services_port(database_url: str, port: int) -> None:
-    with start_service(database_url, METRICS_PORT=str(port), HOST="0.0.0.0") as live:
-        assert httpx.get(f"{live.url}/metrics").status_code == 404
-        assert listening(process_of(live)) == {("0.0.0.0", live.port), ("127.0.0.1", port)}
+    with start_service(database_url, METRICS_PORT=str(port), HOST="0.0.0.0") as service:
+        assert httpx.get(f"{service.url}/metrics").status_code == 404
+        assert listening(process_of(service)) == {("0.0.0.0", service.port), ("127.0.0.1", port)}
 
 
 def test_other_machines_reach_them_where_metrics_host_says_so(database_url: str, port: int) -> None:
-    with start_service(database_url, METRICS_PORT=str(port), METRICS_HOST="0.0.0.0") as live:
-        assert listening(process_of(live)) == {("127.0.0.1", live.port), ("0.0.0.0", port)}
+    with start_service(database_url, METRICS_PORT=str(port), METRICS_HOST="0.0.0.0") as service:
+        assert listening(process_of(service)) == {("127.0.0.1", service.port), ("0.0.0.0", port)}
 
 
 def test_they_are_off_by_default(database_url: str, tmp_path: Path) -> None:
-    with start_service(database_url, TMPDIR=str(tmp_path)) as live:
-        assert listening(process_of(live)) == {("127.0.0.1", live.port)}
+    with start_service(database_url, TMPDIR=str(tmp_path)) as service:
+        assert listening(process_of(service)) == {("127.0.0.1", service.port)}
         assert list(tmp_path.iterdir()) == []
     loaded = "import sys, service.cli, service.web.server; sys.exit('prometheus_client' in sys.modules)"
     subprocess.run([sys.executable, "-c", loaded], check=True, cwd=commands.PROJECT)

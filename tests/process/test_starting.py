@@ -109,26 +109,26 @@ def test_nobody_listens_before_a_worker_is_ready(database_url: str, tmp_path: Pa
 
 
 def test_nobody_listens_after_all_workers_have_ended_until_one_is_ready(database_url: str) -> None:
-    with start_service(database_url, WORKERS="2") as served:
-        wait_for("two workers", lambda: served.log.read_text().count("Application startup complete") == 2)
-        for worker in worker_processes(served.pid):
+    with start_service(database_url, WORKERS="2") as service:
+        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
+        for worker in worker_processes(service.pid):
             worker.kill()
-        frozen = freeze_workers(served.pid, 2)
+        frozen = freeze_workers(service.pid, 2)
         if sys.platform == "linux":
-            wait_for("a refused connection", lambda: is_refused(served.port))
+            wait_for("a refused connection", lambda: is_refused(service.port))
         for worker in frozen:
             worker.resume()
-        wait_for("an answer", lambda: is_answered(served.port))
-        assert "ended by signal 9, the next starts in 0 s" in served.log.read_text()
+        wait_for("an answer", lambda: is_answered(service.port))
+        assert "ended by signal 9, the next starts in 0 s" in service.log.read_text()
 
 
 def test_one_worker_goes_on_when_the_other_ends(database_url: str) -> None:
-    with start_service(database_url, WORKERS="2") as served:
-        wait_for("two workers", lambda: served.log.read_text().count("Application startup complete") == 2)
-        kept, killed = worker_processes(served.pid)
+    with start_service(database_url, WORKERS="2") as service:
+        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
+        kept, killed = worker_processes(service.pid)
         killed.kill()
-        frozen = freeze_workers(served.pid, 1, but=(kept, killed))
-        assert all(is_answered(served.port) for _ in range(20))
+        frozen = freeze_workers(service.pid, 1, but=(kept, killed))
+        assert all(is_answered(service.port) for _ in range(20))
         frozen[0].resume()
 
 
@@ -148,15 +148,15 @@ def test_a_worker_that_cannot_start_ends_a_service_that_has_not_served_yet(copy:
 def test_workers_that_cannot_start_leave_the_others_alone_and_are_started_less_and_less(
     database_url: str, copy: Path
 ) -> None:
-    with start_service(database_url, WORKERS="2", PYTHONPATH=str(copy)) as served:
-        wait_for("two workers", lambda: served.log.read_text().count("Application startup complete") == 2)
+    with start_service(database_url, WORKERS="2", PYTHONPATH=str(copy)) as service:
+        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
         with broken(copy):
-            worker_processes(served.pid)[0].kill()
-            wait_for("a second failure", lambda: "status 1, the next starts in 4 s" in served.log.read_text())
-            assert is_answered(served.port)
-        pauses = re.findall(r"ended \w+ (?:status|signal) (\d), the next starts in (\d+) s", served.log.read_text())
+            worker_processes(service.pid)[0].kill()
+            wait_for("a second failure", lambda: "status 1, the next starts in 4 s" in service.log.read_text())
+            assert is_answered(service.port)
+        pauses = re.findall(r"ended \w+ (?:status|signal) (\d), the next starts in (\d+) s", service.log.read_text())
         assert pauses == [("9", "0"), ("1", "2"), ("1", "4")]
-        wait_for("two workers", lambda: served.log.read_text().count("Application startup complete") == 3)
+        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 3)
 
 
 def test_a_port_that_another_took_meanwhile_is_one_sentence(tmp_path: Path) -> None:
@@ -239,15 +239,15 @@ def test_two_signals_at_once_stop_a_service_without_a_traceback(
 
 def test_running_out_of_file_descriptors_is_logged_once(database_url: str) -> None:
     """libuv closes the connections that come then without a word."""
-    with start_service(database_url) as served, contextlib.ExitStack() as stack:
-        process = psutil.Process(served.pid)
+    with start_service(database_url) as service, contextlib.ExitStack() as stack:
+        process = psutil.Process(service.pid)
         _, hard = process.rlimit(psutil.RLIMIT_NOFILE)
         process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 10, hard))
         for _ in range(30):
-            stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
         sentence = "new connections are closed: Too many open files"
-        wait_for("a line in the log", lambda: sentence in served.log.read_text())
+        wait_for("a line in the log", lambda: sentence in service.log.read_text())
         time.sleep(2.5)
-        assert served.log.read_text().count(sentence) == 1
+        assert service.log.read_text().count(sentence) == 1
         stack.close()
-        wait_for("an answer", lambda: is_answered(served.port))
+        wait_for("an answer", lambda: is_answered(service.port))

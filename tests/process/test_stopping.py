@@ -27,15 +27,15 @@ def test_a_stopping_service(database_url: str, owner: psycopg.Connection, worker
     ada = str(uuid.uuid4())
     owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (ada,))
     begun = post(token(user_id=ada, email="ada@example.com"), sized(TASK), body=TASK[:5])
-    with start_service(database_url, WORKERS=workers) as served:
-        process = psutil.Process(served.pid)
-        with connect(served.port) as idle, connect(served.port) as silent, connect(served.port) as half:
+    with start_service(database_url, WORKERS=workers) as service:
+        process = psutil.Process(service.pid)
+        with connect(service.port) as idle, connect(service.port) as silent, connect(service.port) as half:
             idle.send(LIVEZ)
             idle.answer(path="/livez")
             half.send(begun)
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
-            wait_until_refused(served.port)
+            wait_until_refused(service.port)
             idle.send(LIVEZ)
             assert idle.answer(path="/livez").headers["connection"] == "close"
             assert idle.closed() and silent.closed()

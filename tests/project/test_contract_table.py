@@ -15,7 +15,13 @@ ROWS = [
 NAME = re.compile(r"`(\w+/test_\w+\.py)::(test_\w+)`")
 # Every test of these files must stand in the table.
 OF_THE_CONTRACT = (
-    *("api/test_accounts.py", "api/test_emails.py", "api/test_errors.py", "api/test_floor.py", "api/test_health.py"),
+    *(
+        "api/test_accounts.py",
+        "api/test_emails.py",
+        "api/test_errors.py",
+        "api/test_start_and_latency.py",
+        "api/test_health.py",
+    ),
     *("api/test_isolation.py", "api/test_limits.py", "api/test_tasks.py", "api/test_text.py", "api/test_updates.py"),
     *("auth/test_claims.py", "auth/test_passwords.py", "auth/test_tokens.py"),
     *("web/test_body.py", "web/test_cors.py", "web/test_headers.py", "web/test_http.py"),

@@ -48,8 +48,8 @@ def test_every_reason_stands_above_its_block() -> None:
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.split("\n")[0].split("#")[0].strip())
-def test_the_block_works(block: str, clone: Path, owner_url: str, live: ServiceProcess) -> None:
-    values = {"PORT": "0", "BASE": live.url, "PATH": login_path(clone.parent / "bin"), **installed_before()}
+def test_the_block_works(block: str, clone: Path, owner_url: str, service: ServiceProcess) -> None:
+    values = {"PORT": "0", "BASE": service.url, "PATH": login_path(clone.parent / "bin"), **installed_before()}
     # `make test` collects a file instead of running these tests within themselves.
     values["ARGS"] = "--collect-only --quiet --numprocesses=0 tests/project/test_project_files.py"
     # Where a `make test ARGS=…` around us would say otherwise.

@@ -122,5 +122,5 @@ def test_a_database_without_anything_is_behind(empty: str, tmp_path: Path) -> No
 
 def test_a_schema_ahead_is_served(owner: psycopg.Connection, database_url: str) -> None:
     owner.execute("insert into _yoyo_migration values ('hash', '9999.from-the-future', now())")
-    with start_service(database_url) as live:
-        assert live.port
+    with start_service(database_url) as service:
+        assert service.port

@@ -16,7 +16,7 @@ TABLES: dict[str, set[str]] = {
     "users.sql": {"users", "token_cutoffs"},
     "logins.sql": {"login_attempts"},
     "account_command.sql": {"users", "token_cutoffs", "login_attempts"},
-    "schema.sql": {"_yoyo_migration"},
+    "schema_check.sql": {"_yoyo_migration"},
     "health.sql": set(),
     "migrations.sql": set(),
 }

@@ -29,15 +29,15 @@ class Report(NamedTuple):
 def target(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
     """The service without the limit on guesses, and the token of a user."""
     user_id, email = str(uuid.uuid4()), "ada@example.com"
-    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as served:
+    with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user_id, email))
-        yield served, token(user_id=user_id, email=email)
+        yield service, token(user_id=user_id, email=email)
 
 
-def run(served: ServiceProcess, user: str, folder: Path, examples: int, *options: str) -> Report:
+def run(service: ServiceProcess, user: str, folder: Path, examples: int, *options: str) -> Report:
     """Up to `examples` requests for each operation and phase; fails with Schemathesis's own report."""
-    command = [str(PROGRAM), "run", f"{served.url}/openapi.json", "--checks", "all", "--mode", "all"]
+    command = [str(PROGRAM), "run", f"{service.url}/openapi.json", "--checks", "all", "--mode", "all"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--no-color"]
     command += ["--header", f"Authorization: Bearer {user}", "--report", "json", "--report-json-path", "report.json"]
     # A password's bcrypt waits for whatever else the machine does: it runs at a lower priority.
@@ -49,6 +49,6 @@ def run(served: ServiceProcess, user: str, folder: Path, examples: int, *options
     assert (report["complete"], report["failures"], report["errors"]) == (True, [], [])
     assert report["operations"]["tested"] == report["operations"]["total"] == 11
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}
-    log = served.log.read_text()
+    log = service.log.read_text()
     assert "Traceback" not in log, log[-4000:]
     return Report(report["test_cases"]["generated"], done.stdout)

@@ -28,12 +28,12 @@ def run(template: Template, steps: int) -> None:
     )
     with (
         template.copy() as name,
-        start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as live,
+        start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
     ):
 
         class Here(Machine):
-            world = World(live.url, owner)
+            world = World(service.url, owner)
 
         try:
             while Here.world.steps < steps:  # most sequences are a little shorter

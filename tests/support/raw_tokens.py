@@ -18,12 +18,12 @@ NOT_COMPARED = re.compile(rb"(date|server|x-request-id): ", re.IGNORECASE)
 
 
 def ask(
-    live: ServiceProcess, values: list[bytes], request: bytes = b"GET /api/tasks"
+    service: ServiceProcess, values: list[bytes], request: bytes = b"GET /api/tasks"
 ) -> tuple[bytes, set[bytes], bytes]:
     """Status line, headers and body, as they come out of the socket."""
     lines = [request + b" HTTP/1.1", b"Host: localhost", b"Connection: close"]
     lines += [b"Authorization: " + value for value in values]
-    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
         connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

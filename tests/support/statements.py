@@ -61,7 +61,7 @@ USES = {
     "applied_migrations": Use([], [], {"names": "varchar[]"}),
     "ping": Use([], [], {"answers": "bool"}),
 }
-FILES = ("users.sql", "logins.sql", "tasks.sql", "schema.sql", "health.sql")
+FILES = ("users.sql", "logins.sql", "tasks.sql", "schema_check.sql", "health.sql")
 QUERIES: dict[str, Query] = {
     name: query for file in FILES for name, query in parse((DIRECTORY / file).read_text("utf-8")).items()
 }

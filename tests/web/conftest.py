@@ -14,26 +14,26 @@ from tests.support.service_process import ServiceProcess, start_service
 
 
 @pytest.fixture(scope="package")
-def served_and_user(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
+def service_and_user(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
     user_id = str(uuid.uuid4())
-    with template.copy() as name, start_service(template.service_url(name)) as served:
+    with template.copy() as name, start_service(template.service_url(name)) as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
             owner.execute("insert into users (id, email, password_hash) values (%s, 'a@example.com', '')", (user_id,))
-        yield served, token(user_id=user_id, email="a@example.com")
+        yield service, token(user_id=user_id, email="a@example.com")
 
 
 @pytest.fixture
-def served(served_and_user: tuple[ServiceProcess, str]) -> Iterator[ServiceProcess]:
-    served, _ = served_and_user
-    yield served
+def service(service_and_user: tuple[ServiceProcess, str]) -> Iterator[ServiceProcess]:
+    service, _ = service_and_user
+    yield service
     began = time.monotonic()
-    assert exchange(served.port, LIVEZ).status_code == 200
+    assert exchange(service.port, LIVEZ).status_code == 200
     assert time.monotonic() - began < 5
-    log = served.log.read_text()
+    log = service.log.read_text()
     assert "Traceback" not in log, log[-4000:]
 
 
 @pytest.fixture
-def user(served_and_user: tuple[ServiceProcess, str]) -> str:
+def user(service_and_user: tuple[ServiceProcess, str]) -> str:
     """The token of a user who exists."""
-    return served_and_user[1]
+    return service_and_user[1]

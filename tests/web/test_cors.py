@@ -102,5 +102,5 @@ async def test_what_the_frontend_reads_of_an_error_is_exposed(api: Api) -> None:
         assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After, Allow, ETag"
 
 
-async def test_a_preflight_needs_neither_a_token_nor_the_database(api_away: Api) -> None:
-    assert (await api_away.request("OPTIONS", "/api/tasks", headers=asks("POST"))).status_code in (200, 204)
+async def test_a_preflight_needs_neither_a_token_nor_the_database(api_without_database: Api) -> None:
+    assert (await api_without_database.request("OPTIONS", "/api/tasks", headers=asks("POST"))).status_code in (200, 204)

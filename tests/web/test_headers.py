@@ -56,8 +56,10 @@ async def test_any_other_request_id_is_replaced(api: Api) -> None:
             assert response.headers["x-request-id"] != request_id
 
 
-async def test_no_two_requests_without_an_id_get_the_same(api: Api, api_away: Api) -> None:
-    ids = [(await each.get("/livez")).headers["x-request-id"] for each in (api, api_away) for _ in range(50)]
+async def test_no_two_requests_without_an_id_get_the_same(api: Api, api_without_database: Api) -> None:
+    ids = [
+        (await each.get("/livez")).headers["x-request-id"] for each in (api, api_without_database) for _ in range(50)
+    ]
     assert len(set(ids)) == 100
 
 

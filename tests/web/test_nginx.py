@@ -41,13 +41,13 @@ def site(template: Template) -> Iterator[Site]:
             yield Site(proxy, service, user)
 
 
-def wait_for_log(served: ServiceProcess, request_id: str) -> dict[str, object]:
+def wait_for_log(service: ServiceProcess, request_id: str) -> dict[str, object]:
     """The service's log line of this request, which it writes together with others."""
     for _ in range(200):
-        for line in served.log.read_text().splitlines():
+        for line in service.log.read_text().splitlines():
             if request_id in line and (found := json.loads(line))["id"] == request_id:
                 return dict(found)
-        httpx.get(f"{served.url}/livez")
+        httpx.get(f"{service.url}/livez")
     raise AssertionError(f"{request_id} was not logged")
 
 
@@ -205,10 +205,10 @@ def test_clients_are_told_apart_whatever_they_say_themselves(site: Site) -> None
         assert_error(page.post("/api/auth/login", json=wrong), 401)
 
 
-def peers(served: ServiceProcess) -> set[int]:
+def peers(service: ServiceProcess) -> set[int]:
     """The ports from which somebody is connected to the service."""
-    connections = psutil.Process(served.pid).net_connections("tcp")
-    return {each.raddr.port for each in connections if each.laddr.port == served.port and each.raddr}
+    connections = psutil.Process(service.pid).net_connections("tcp")
+    return {each.raddr.port for each in connections if each.laddr.port == service.port and each.raddr}
 
 
 def test_connections_to_the_service_are_used_again(site: Site) -> None:

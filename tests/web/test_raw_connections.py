@@ -14,14 +14,14 @@ from tests.support.service_process import ServiceProcess
 PATH = "/api/tasks"
 
 
-def test_a_hundred_pipelined_requests_are_all_answered_in_their_order(served: ServiceProcess) -> None:
+def test_a_hundred_pipelined_requests_are_all_answered_in_their_order(service: ServiceProcess) -> None:
     each = [
         ("GET", "/livez", 200, LIVEZ[:-2]),
         ("GET", "/unknown", 404, request("GET /unknown")[:-2]),
         ("HEAD", "/livez", 200, request("HEAD /livez")[:-2]),
         ("POST", PATH, 401, post("stale", sized(TASK), body=b"")[:-2]),
     ]
-    with connect(served.port) as connection:
+    with connect(service.port) as connection:
         for number in range(25):
             for index, (method, _, _, head) in enumerate(each):
                 body = TASK if method == "POST" else b""
@@ -33,29 +33,29 @@ def test_a_hundred_pipelined_requests_are_all_answered_in_their_order(served: Se
                 assert response.status_code == status
 
 
-def test_pipelined_requests_without_end_take_no_memory(served: ServiceProcess) -> None:
+def test_pipelined_requests_without_end_take_no_memory(service: ServiceProcess) -> None:
     """Each that waits for its turn takes kilobytes, and is sent with twenty bytes."""
-    before = served.memory()
-    with connect(served.port) as connection, ThreadPoolExecutor(1) as reader:
+    before = service.memory()
+    with connect(service.port) as connection, ThreadPoolExecutor(1) as reader:
         reading = reader.submit(lambda: connection.answer(path="/livez"))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
             for _ in range(100):
                 connection.send(LIVEZ * 2000)
         assert reading.result().status_code == 200
-        assert served.memory() - before < 16 * MIB
+        assert service.memory() - before < 16 * MIB
 
 
-def test_what_stands_before_nonsense_is_answered(served: ServiceProcess, user: str) -> None:
+def test_what_stands_before_nonsense_is_answered(service: ServiceProcess, user: str) -> None:
     """Else a task is made, and the client is told that its request was none."""
-    with connect(served.port) as connection:
+    with connect(service.port) as connection:
         connection.send(LIVEZ + post(user, sized(TASK)) + b"nonsense\r\n\r\n")
         assert connection.answer(path="/livez").status_code == 200
         assert connection.answer("POST", PATH).status_code == 201
         assert connection.ends()
 
 
-def test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain(served: ServiceProcess) -> None:
-    with connect(served.port) as connection:
+def test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain(service: ServiceProcess) -> None:
+    with connect(service.port) as connection:
         connection.send(request("GET /livez", b"Connection: Upgrade", b"Upgrade: h2c") + LIVEZ)
         if connection.answer(path="/livez").headers.get("connection") == "close":
             assert connection.closed()
@@ -63,47 +63,47 @@ def test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain(served: Servic
             assert connection.answer(path="/livez").status_code == 200
 
 
-def test_nothing_behind_connection_close_is_served(served: ServiceProcess) -> None:
-    with connect(served.port) as connection:
+def test_nothing_behind_connection_close_is_served(service: ServiceProcess) -> None:
+    with connect(service.port) as connection:
         connection.send(request("GET /livez", b"Connection: close") + LIVEZ)
         assert connection.answer(path="/livez").headers["connection"] == "close"
         assert connection.closed()
 
 
-def test_a_client_that_has_closed_its_half_is_answered(served: ServiceProcess, user: str) -> None:
-    with connect(served.port) as connection:
+def test_a_client_that_has_closed_its_half_is_answered(service: ServiceProcess, user: str) -> None:
+    with connect(service.port) as connection:
         connection.send(post(user, sized(TASK)))
         connection.sock.shutdown(socket.SHUT_WR)
         assert connection.answer("POST", PATH).status_code == 201
 
 
 @pytest.mark.parametrize("end", [1, 10, 60, -30, -1])
-def test_a_request_that_is_cut_off_is_no_request(served: ServiceProcess, user: str, end: int) -> None:
-    with connect(served.port) as connection:
+def test_a_request_that_is_cut_off_is_no_request(service: ServiceProcess, user: str, end: int) -> None:
+    with connect(service.port) as connection:
         connection.send(post(user, sized(TASK))[:end])
         connection.sock.shutdown(socket.SHUT_WR)
         assert connection.closed()
 
 
-def test_connections_reset_at_any_moment_leave_no_trace(served: ServiceProcess, user: str) -> None:
+def test_connections_reset_at_any_moment_leave_no_trace(service: ServiceProcess, user: str) -> None:
     sent = (post(user, sized(TASK)), request("GET /docs"), post(user, CHUNKED, body=b"15\r\n"), LIVEZ * 100, b"GE")
     for number in range(200):
-        with connect(served.port) as connection:
+        with connect(service.port) as connection:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.send(sent[number % len(sent)])
             time.sleep(number % 4 / 1000)
 
 
-def test_a_thousand_idle_connections_are_in_nobodys_way(served: ServiceProcess) -> None:
-    idle = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(1000)]
+def test_a_thousand_idle_connections_are_in_nobodys_way(service: ServiceProcess) -> None:
+    idle = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
     began = time.monotonic()
-    assert exchange(served.port, LIVEZ).status_code == 200
+    assert exchange(service.port, LIVEZ).status_code == 200
     assert time.monotonic() - began < 5
     for sock in idle:
         sock.close()
 
 
-def test_whoever_is_slow_is_cut_off(served: ServiceProcess, user: str) -> None:
+def test_whoever_is_slow_is_cut_off(service: ServiceProcess, user: str) -> None:
     """A byte comes in every second. All at once, because each takes as long as its limit."""
     cases = {
         "says nothing": (b"", b"", 20, ""),
@@ -115,19 +115,19 @@ def test_whoever_is_slow_is_cut_off(served: ServiceProcess, user: str) -> None:
         "empty lines behind an answer": (LIVEZ, b"\r\n", 21, "200"),
     }
     with ThreadPoolExecutor(len(cases)) as threads:
-        drips = {name: threads.submit(_drip, served, sent, drop) for name, (sent, drop, _, _) in cases.items()}
+        drips = {name: threads.submit(_drip, service, sent, drop) for name, (sent, drop, _, _) in cases.items()}
         time.sleep(1)
-        assert exchange(served.port, LIVEZ).status_code == 200, "others are served meanwhile"
+        assert exchange(service.port, LIVEZ).status_code == 200, "others are served meanwhile"
         for name, (_, _, limit, status) in cases.items():
             seconds, answered = drips[name].result()
             assert answered == status, name
             assert limit - 1 <= seconds <= limit + 15, f"{name}: {seconds:.1f} s"
 
 
-def _drip(served: ServiceProcess, sent: bytes, drop: bytes) -> tuple[float, str]:
+def _drip(service: ServiceProcess, sent: bytes, drop: bytes) -> tuple[float, str]:
     """Sends a drop every second; returns when the connection ended, and the status of the answer before that."""
     began, received = time.monotonic(), b""
-    with connect(served.port, seconds=1) as connection:
+    with connect(service.port, seconds=1) as connection:
         connection.send(sent)
         while time.monotonic() - began < 40:
             try:

@@ -42,15 +42,15 @@ LIES = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=list(NOT_HTTP))
-def test_what_is_no_http_is_400_and_the_end(served: ServiceProcess, sent: bytes) -> None:
-    assert_refused(served.port, sent)
+def test_what_is_no_http_is_400_and_the_end(service: ServiceProcess, sent: bytes) -> None:
+    assert_refused(service.port, sent)
 
 
 @pytest.mark.parametrize("headers", LIES.values(), ids=list(LIES))
 def test_a_length_that_cannot_be_believed_is_400_and_the_end(
-    served: ServiceProcess, user: str, headers: list[bytes]
+    service: ServiceProcess, user: str, headers: list[bytes]
 ) -> None:
-    assert_refused(served.port, post(user, *headers))
+    assert_refused(service.port, post(user, *headers))
 
 
 UNUSUAL = {
@@ -76,8 +76,8 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize(("sent", "status"), UNUSUAL.values(), ids=list(UNUSUAL))
-def test_unusual_requests_are_answered_by_the_contract(served: ServiceProcess, sent: bytes, status: int) -> None:
-    assert exchange(served.port, sent).status_code == status
+def test_unusual_requests_are_answered_by_the_contract(service: ServiceProcess, sent: bytes, status: int) -> None:
+    assert exchange(service.port, sent).status_code == status
 
 
 IDS = [
@@ -89,9 +89,9 @@ IDS = [
 
 @pytest.mark.parametrize("task_id", IDS, ids=range(len(IDS)))
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_an_odd_id_is_404(served: ServiceProcess, user: str, method: str, task_id: str) -> None:
+def test_an_odd_id_is_404(service: ServiceProcess, user: str, method: str, task_id: str) -> None:
     headers = (b"Authorization: Bearer " + user.encode(), b"Content-Length: 2")
-    with connect(served.port) as connection:
+    with connect(service.port) as connection:
         connection.send(request(f"{method} /api/tasks/{task_id}", *headers, body=b"{}"))
         response = connection.answer(method, "/api/tasks/odd")
     # With a slash in it, encoded or not, it is another path.
@@ -107,10 +107,10 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=list(FLOODS))
-def test_a_head_without_end_is_cut(served: ServiceProcess, flood: list[bytes]) -> None:
-    before = served.memory()
-    with connect(served.port) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
+def test_a_head_without_end_is_cut(service: ServiceProcess, flood: list[bytes]) -> None:
+    before = service.memory()
+    with connect(service.port) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         connection.send(b"GET /" if flood[0].startswith(b"XX") else b"GET /livez HTTP/1.1\r\n")
         for piece in flood:
             connection.send(piece)
-    assert served.memory() - before < 8 * MIB
+    assert service.memory() - before < 8 * MIB

@@ -149,8 +149,8 @@ def test_nothing_else_imports_undocumented_parts() -> None:
 def test_an_answer_is_one_write(database_url: str) -> None:
     """Linux counts the system calls that write: uvicorn alone needs two for each answer."""
     count = 200
-    with start_service(database_url, LOG_LEVEL="warning") as served, connect(served.port) as connection:
-        process = psutil.Process(served.pid)
+    with start_service(database_url, LOG_LEVEL="warning") as service, connect(service.port) as connection:
+        process = psutil.Process(service.pid)
         before = process.io_counters().write_count
         for _ in range(count):
             connection.send(LIVEZ)

@@ -16,30 +16,32 @@ CONNECTIONS = 120
 
 async def test_it_answers_within_ten_seconds_of_its_start(database_url: str) -> None:
     started = time.monotonic()
-    with start_service(database_url) as live:
-        answer = await exchange(live, b"GET /health HTTP/1.1\r\nHost: api\r\n\r\n")
+    with start_service(database_url) as service:
+        answer = await exchange(service, b"GET /health HTTP/1.1\r\nHost: api\r\n\r\n")
         assert (answer.status, answer.body) == (200, b'{"status":"healthy"}')
         assert time.monotonic() - started < 10
 
 
-async def test_over_a_hundred_connections_are_answered_in_under_200_ms_at_p95(live: ServiceProcess, web: Api) -> None:
-    user = web.user()
+async def test_over_a_hundred_connections_are_answered_in_under_200_ms_at_p95(
+    service: ServiceProcess, http_api: Api
+) -> None:
+    user = http_api.user()
     for _ in range(20):
-        await web.task(user)
+        await http_api.task(user)
     request = f"GET /api/tasks HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {user.token}\r\n\r\n".encode()
     # The machine may be busy with something else for a while.
-    rounds = [await _p95(live, request)]
+    rounds = [await _p95(service, request)]
     while rounds[-1] >= 0.2 and len(rounds) < 3:
-        rounds.append(await _p95(live, request))
+        rounds.append(await _p95(service, request))
     assert min(rounds) < 0.2, rounds
 
 
-async def _p95(live: ServiceProcess, request: bytes) -> float:
+async def _p95(service: ServiceProcess, request: bytes) -> float:
     """Of people who ask once a second, all on connections that stay open."""
     seconds: list[float] = []
 
     async def person(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         await asyncio.sleep(number / CONNECTIONS)
         for _ in range(3):
             started = time.monotonic()
