@@ -10,21 +10,11 @@ import pytest
 from tests.support.api import token
 from tests.support.databases import Template
 from tests.support.http_wire import LIVEZ, exchange
-from tests.support.service_process import ServiceProcess, start_service
-
-
-@pytest.fixture(scope="package")
-def service_and_user(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
-    user_id = str(uuid.uuid4())
-    with template.copy() as name, start_service(template.service_url(name)) as service:
-        with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            owner.execute("insert into users (id, email, password_hash) values (%s, 'a@example.com', '')", (user_id,))
-        yield service, token(user_id=user_id, email="a@example.com")
+from tests.support.service_process import ServiceProcess
 
 
 @pytest.fixture
-def service(service_and_user: tuple[ServiceProcess, str]) -> Iterator[ServiceProcess]:
-    service, _ = service_and_user
+def service(service: ServiceProcess) -> Iterator[ServiceProcess]:
     yield service
     began = time.monotonic()
     assert exchange(service.port, LIVEZ).status_code == 200
@@ -33,7 +23,10 @@ def service(service_and_user: tuple[ServiceProcess, str]) -> Iterator[ServicePro
     assert "Traceback" not in log, log[-4000:]
 
 
-@pytest.fixture
-def user(service_and_user: tuple[ServiceProcess, str]) -> str:
+@pytest.fixture(scope="module")
+def user(template: Template, service_database: str) -> str:
     """The token of a user who exists."""
-    return service_and_user[1]
+    user_id = str(uuid.uuid4())
+    with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
+        owner.execute("insert into users (id, email, password_hash) values (%s, 'a@example.com', '')", (user_id,))
+    return token(user_id=user_id, email="a@example.com")
