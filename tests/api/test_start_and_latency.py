@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.support.api import Api
-from tests.support.http_stream import exchange, read
+from tests.support.raw_http_async import exchange, read
 from tests.support.service_process import ServiceProcess, start_service
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,7 @@ from tests.support.answers import assert_error
 from tests.support.api import BROWSER, Api, User, serve, settings, token
 from tests.support.better_auth_process import BetterAuth, start
 from tests.support.databases import Template
-from tests.support.postgres_wire import Moment, wire
+from tests.support.postgres_proxy import Moment, postgres_proxy
 from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
@@ -100,11 +100,11 @@ async def test_a_connection_that_dies_under_the_first_task_is_not_noticed(
     installation: BetterAuth, template: Template, database_name: str, moment: Moment
 ) -> None:
     url = template._replace(pooler="").service_url(database_name)
-    async with wire(url) as line, serve(settings(line.url(), better_auth_url=installation.url)) as api:
+    async with postgres_proxy(url) as proxy, serve(settings(proxy.url(), better_auth_url=installation.url)) as api:
         ada = somebody(installation)
-        line.cut("create_task_and_user", moment)
+        proxy.cut("create_task_and_user", moment)
         task = await api.task(ada)
-        assert not line.cuts_left
+        assert not proxy.cuts_left
         assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 

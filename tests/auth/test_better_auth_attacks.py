@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pytest
 from jwt.algorithms import get_default_algorithms
 
-from tests.support import attacks, better_auth_attacks
-from tests.support.attacks import Kind
+from tests.support import better_auth_attacks, token_attacks
 from tests.support.better_auth_attacks import ALGORITHMS, NAMES, federated
 from tests.support.better_auth_process import start
 from tests.support.databases import Template
 from tests.support.raw_tokens import REFUSAL, REFUSAL_HEADERS, ask
 from tests.support.service_process import ServiceProcess, start_service
+from tests.support.token_attacks import Kind
 
 EACH = [("EdDSA", name) for name in better_auth_attacks.attacks(NAMES["EdDSA"])]
 # RSA's public keys are the ones that are most often taken for secrets.
@@ -64,9 +64,9 @@ def test_an_attack_is_refused_with_the_same_bytes(targets: dict[str, Target], al
     assert_refused(targets[alg].service, targets[alg].attacks[name])
 
 
-@pytest.mark.parametrize("name", attacks.ATTACKS)
+@pytest.mark.parametrize("name", token_attacks.ATTACKS)
 def test_an_attack_on_our_own_tokens_is_refused_beside_them(target: Target, name: str) -> None:
-    assert_refused(target.service, attacks.ATTACKS[name])
+    assert_refused(target.service, token_attacks.ATTACKS[name])
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
@@ -77,9 +77,9 @@ def test_what_is_signed_with_its_key_and_right_is_let_in(targets: dict[str, Targ
     assert (status, body) == (b"HTTP/1.1 200 OK", b'{"tasks":[]}')
 
 
-@pytest.mark.parametrize("name", attacks.HARMLESS)
+@pytest.mark.parametrize("name", token_attacks.HARMLESS)
 def test_our_own_tokens_are_let_in_beside_them(target: Target, name: str) -> None:
-    assert ask(target.service, [b"Bearer " + attacks.HARMLESS[name]])[0] == b"HTTP/1.1 200 OK"
+    assert ask(target.service, [b"Bearer " + token_attacks.HARMLESS[name]])[0] == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)

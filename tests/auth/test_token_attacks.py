@@ -13,9 +13,9 @@ from service.auth.tokens import Tokens, User
 from service.errors import ApiError
 from service.postgres.pool import Pool
 from tests.support.api import SECRET, token
-from tests.support.attacks import ATTACKS, EITHER, GOOD, HARMLESS, HEADER, claims, sign
 from tests.support.raw_tokens import REFUSAL, REFUSAL_HEADERS, ask
 from tests.support.service_process import ServiceProcess
+from tests.support.token_attacks import ATTACKS, EITHER, GOOD, HARMLESS, HEADER, claims, sign
 
 
 @pytest.mark.parametrize("name", ATTACKS)

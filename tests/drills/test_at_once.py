@@ -11,7 +11,7 @@ import pytest
 from tests.support.answers import check
 from tests.support.api import BROWSER, Api, User
 from tests.support.databases import Template
-from tests.support.postgres_wire import Moment, wire
+from tests.support.postgres_proxy import Moment, postgres_proxy
 from tests.support.service_process import ServiceProcess, start_service
 
 pytestmark = pytest.mark.anyio
@@ -83,14 +83,14 @@ async def test_one_version_is_changed_once(
 async def test_one_key_makes_one_task_where_connections_are_cut(
     template: Template, database_name: str, owner: psycopg.Connection, user: User, statement: str, moment: Moment
 ) -> None:
-    async with wire(template._replace(pooler="").service_url(database_name)) as line:
+    async with postgres_proxy(template._replace(pooler="").service_url(database_name)) as proxy:
         # Without a limit nothing is counted.
         limit = "0" if statement == "create_task" else "10000"
-        with start_service(line.url(), WORKERS="3", TASK_LIMIT=limit) as service:
+        with start_service(proxy.url(), WORKERS="3", TASK_LIMIT=limit) as service:
             clients = [httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=60) for _ in range(AT_ONCE)]
             for _ in range(5):
                 key = str(uuid.uuid4())
-                line.cut(statement, moment)
+                proxy.cut(statement, moment)
                 assert_one_task(await create(clients, user, key), owner, key)
-                assert not line.cuts_left
+                assert not proxy.cuts_left
             await asyncio.gather(*(client.aclose() for client in clients))

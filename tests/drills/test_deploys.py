@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from tests.support.commands import PROJECT
-from tests.support.http_wire import LIVEZ, connect
 from tests.support.instances import Instance
 from tests.support.load import load
 from tests.support.nginx import nginx
+from tests.support.raw_http import LIVEZ, connect
 from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ import pytest
 from tests.support.api import token
 from tests.support.cgroup import memory_cgroup, peak_bytes, started_in
 from tests.support.databases import Template
-from tests.support.http_wire import MIB, post, request
+from tests.support.raw_http import MIB, post, request
 from tests.support.service_process import ServiceProcess, start_service
 
 LIMIT_BYTES = 512 * MIB

@@ -13,7 +13,7 @@ import psycopg
 
 from tests.support.api import token
 from tests.support.databases import Template
-from tests.support.http_wire import CHUNKED, LIVEZ, TASK, post, request, sized
+from tests.support.raw_http import CHUNKED, LIVEZ, TASK, post, request, sized
 from tests.support.service_process import ServiceProcess, start_service
 
 REST_SECONDS = float(os.environ.get("DRILL_MEMORY_REST_SECONDS", "30"))

@@ -24,7 +24,7 @@ import pytest
 from service.telemetry.log import RECORDS_PER_SECOND
 from tests.support import commands
 from tests.support.api import SECRET, token
-from tests.support.http_stream import exchange
+from tests.support.raw_http_async import exchange
 from tests.support.service_process import ServiceProcess, start_service
 
 FIELDS = ["time", "id", "method", "route", "status", "milliseconds", "user_id", "client"]

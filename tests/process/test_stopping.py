@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.api import token
-from tests.support.http_wire import LIVEZ, TASK, connect, post, sized
+from tests.support.raw_http import LIVEZ, TASK, connect, post, sized
 from tests.support.service_process import start_service
 
 

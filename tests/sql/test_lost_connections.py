@@ -13,9 +13,8 @@ import pytest
 from service.postgres.pool import POOL_SIZE
 from tests.support.answers import assert_error
 from tests.support.api import PASSWORD, Api, User, serve, settings
-from tests.support.databases import Template
 from tests.support.outages import TERMINATE
-from tests.support.postgres_wire import Moment, Wire, wire
+from tests.support.postgres_proxy import Moment, PostgresProxy
 from tests.support.statements import USES
 
 pytestmark = pytest.mark.anyio
@@ -80,16 +79,10 @@ OTHERS = {"applied_migrations", "take_back_attempt", "sweep_attempts", "create_t
 each_statement = pytest.mark.parametrize("name", CASES)
 
 
-@pytest.fixture
-async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
-    async with wire(template._replace(pooler="").service_url(database_name)) as line:
-        yield line
-
-
 @pytest.fixture(params=[False, True], ids=["direct", "pooled"])
-async def api(request: pytest.FixtureRequest, line: Wire, owner: psycopg.Connection) -> AsyncIterator[Api]:
+async def api(request: pytest.FixtureRequest, proxy: PostgresProxy, owner: psycopg.Connection) -> AsyncIterator[Api]:
     """The service at the wire's end; as for a transaction pooler it prepares nothing."""
-    url = line.url(pgbouncer="true") if request.param else line.url()
+    url = proxy.url(pgbouncer="true") if request.param else proxy.url()
     async with serve(settings(url), owner) as api:
         yield api
 
@@ -116,7 +109,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def assert_whole(api: Api, line: Wire, name: str = "") -> None:
+async def assert_whole(api: Api, proxy: PostgresProxy, name: str = "") -> None:
     """The pool opens all its connections, and no more; after `name` ping, the probe may have one."""
     assert api.owner
     owner, users = api.owner, [api.user() for _ in range(POOL_SIZE + 2)]
@@ -126,10 +119,10 @@ async def assert_whole(api: Api, line: Wire, name: str = "") -> None:
     owner.execute(LOCK)
     calls = [asyncio.ensure_future(api.list_tasks(user)) for user in users]
     await until(lambda: number(owner, WAITING) >= POOL_SIZE)
-    assert line.open in expected
+    assert proxy.open in expected
     owner.execute("commit")
     assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200] * len(calls)
-    assert line.open in expected
+    assert proxy.open in expected
 
 
 def assert_done_once(owner: psycopg.Connection, name: str, user: User, answer: httpx.Response) -> None:
@@ -152,53 +145,53 @@ async def test_no_statement_is_left_out() -> None:
 @each_statement
 @pytest.mark.parametrize("moment", [Moment.PREPARED, Moment.BEFORE, Moment.AFTER])
 async def test_the_client_sees_nothing(
-    api: Api, line: Wire, owner: psycopg.Connection, name: str, moment: Moment
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str, moment: Moment
 ) -> None:
     request = CASES[name].request
     user, task = await new(api)
     if moment is Moment.PREPARED:
-        line.drop()  # a new connection has prepared nothing
-        await until(lambda: not line.open)
+        proxy.drop()  # a new connection has prepared nothing
+        await until(lambda: not proxy.open)
     else:
         await request(api, *await new(api))
-    line.cut(name, moment)
+    proxy.cut(name, moment)
     answer = await request(api, user, task)
-    assert not line.cuts_left
+    assert not proxy.cuts_left
     assert_done_once(owner, name, user, answer)
-    await assert_whole(api, line, name)
+    await assert_whole(api, proxy, name)
 
 
 @each_statement
 @pytest.mark.parametrize("api", [False], ids=["direct"], indirect=True)
 async def test_the_client_sees_nothing_while_the_first_still_runs(
-    api: Api, line: Wire, owner: psycopg.Connection, name: str
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str
 ) -> None:
     await CASES[name].request(api, *await new(api))  # to prepare takes a lock, too
     user, task = await new(api)
-    line.cut(name, Moment.BETWEEN, before=lambda: owner.execute(LOCK))
+    proxy.cut(name, Moment.BETWEEN, before=lambda: owner.execute(LOCK))
     call = asyncio.ensure_future(CASES[name].request(api, user, task))
     if name == "ping":
-        await until(lambda: not line.cuts_left)
+        await until(lambda: not proxy.cuts_left)
     else:
         await until(lambda: number(owner, WAITING) == 2)
     owner.execute("commit")
     assert_done_once(owner, name, user, await call)
-    await assert_whole(api, line, name)
+    await assert_whole(api, proxy, name)
 
 
 @each_statement
 async def test_lost_twice_is_503_and_done_at_most_once(
-    api: Api, line: Wire, owner: psycopg.Connection, name: str
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str
 ) -> None:
     user, task = await new(api)
-    line.cut(name, Moment.AFTER, times=2)
+    proxy.cut(name, Moment.AFTER, times=2)
     answer = await CASES[name].request(api, user, task)
-    assert not line.cuts_left
+    assert not proxy.cuts_left
     assert answer.headers["retry-after"]
     if name != "ping":
         assert_error(answer, 503, "Service temporarily unavailable")
     assert number(owner, "select count(*) from tasks where user_id = %s", user.id) == CASES[name].tasks
-    await assert_whole(api, line, name)
+    await assert_whole(api, proxy, name)
 
 
 # What Citus reports where one of its nodes has lost a connection to another.
@@ -215,14 +208,14 @@ MAY_SUCCEED = [(state, "") for state in ("40001", "40P01", "57P01")]
 
 @pytest.mark.parametrize(("state", "message"), MAY_SUCCEED + BETWEEN_NODES)
 async def test_a_statement_that_may_succeed_is_sent_once_more(
-    api: Api, line: Wire, owner: psycopg.Connection, state: str, message: str
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, state: str, message: str
 ) -> None:
     user = api.user()
     owner.execute(FAIL_ONCE.format(state=state, message=message.replace("'", "''")).encode())
     assert (await api.create_task(user)).status_code == 201
     owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
     assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
-    await assert_whole(api, line)
+    await assert_whole(api, proxy)
 
 
 # The disk is full, the memory is, a cancel request, a server that only reads.
@@ -231,17 +224,17 @@ CANNOT_NOW = [(state, "no") for state in ("53100", "53200", "57014", "25006")]
 
 @pytest.mark.parametrize(("state", "message"), CANNOT_NOW + BETWEEN_NODES)
 async def test_a_server_that_cannot_now_keeps_its_connections(
-    api: Api, line: Wire, owner: psycopg.Connection, state: str, message: str
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, state: str, message: str
 ) -> None:
     user = api.user()
     await api.list_tasks(user)
     owner.execute(FAIL_ONCE.format(state=state, message=message.replace("'", "''")).encode())
     owner.execute("alter sequence failures increment by -1 minvalue -100")
-    opened = line.opened
+    opened = proxy.opened
     for _ in range(20):
         assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
-    assert line.opened == opened
-    await assert_whole(api, line)
+    assert proxy.opened == opened
+    await assert_whole(api, proxy)
 
 
 async def test_another_internal_error_is_not_sent_again(api: Api, owner: psycopg.Connection) -> None:
@@ -271,21 +264,23 @@ async def test_a_task_that_never_was_is_404_without_a_loss(api: Api) -> None:
 
 
 @pytest.mark.parametrize("end", ["seen", "unseen", "announced"])
-async def test_all_connections_dead_at_once(api: Api, line: Wire, owner: psycopg.Connection, end: str) -> None:
-    await assert_whole(api, line)
+async def test_all_connections_dead_at_once(
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection, end: str
+) -> None:
+    await assert_whole(api, proxy)
     user = api.user()
     if end == "announced":
-        line.hides_end = True
+        proxy.hides_end = True
         owner.execute(TERMINATE)
         await asyncio.sleep(0.2)
-        assert line.open == POOL_SIZE
+        assert proxy.open == POOL_SIZE
     else:
-        line.drop(unseen=end == "unseen")
+        proxy.drop(unseen=end == "unseen")
     assert (await api.list_tasks(user)).status_code == 200
     answers = await asyncio.gather(*(api.list_tasks(user) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}
-    line.hides_end = False
-    await assert_whole(api, line)
+    proxy.hides_end = False
+    await assert_whole(api, proxy)
 
 
 # What two sendings at once come to, 15 times in 3,000: neither sees the other's id yet, and one finds its e-mail.
@@ -302,20 +297,24 @@ SECOND_SENDING = """
 """
 
 
-async def test_a_sign_up_is_not_refused_for_its_own_account(api: Api, line: Wire, owner: psycopg.Connection) -> None:
+async def test_a_sign_up_is_not_refused_for_its_own_account(
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection
+) -> None:
     owner.execute(SECOND_SENDING)
-    line.cut("create_user", Moment.AFTER)
+    proxy.cut("create_user", Moment.AFTER)
     answer = await api.sign_up("ada@example.com")
     assert answer.status_code == 201
     assert number(owner, "select count(*) from users where id = %s", answer.json()["user"]["id"]) == 1
-    await assert_whole(api, line)
+    await assert_whole(api, proxy)
 
 
-async def test_a_sign_up_is_refused_for_somebody_elses(api: Api, line: Wire, owner: psycopg.Connection) -> None:
+async def test_a_sign_up_is_refused_for_somebody_elses(
+    api: Api, proxy: PostgresProxy, owner: psycopg.Connection
+) -> None:
     await api.sign_up("ada@example.com")
     for moment in (Moment.BEFORE, Moment.AFTER):
-        line.cut("create_user", moment)
+        proxy.cut("create_user", moment)
         assert_error(await api.sign_up("ada@example.com"), 409, "Email already registered")
-        assert not line.cuts_left
+        assert not proxy.cuts_left
     assert number(owner, "select count(*) from users") == 1
-    await assert_whole(api, line)
+    await assert_whole(api, proxy)

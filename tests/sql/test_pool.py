@@ -15,8 +15,7 @@ from service.postgres.pool import ACCOUNTS, POOL_SIZE, Pool, deadline_after
 from service.postgres.queries import Query
 from tests.support.answers import assert_error
 from tests.support.api import serve, settings
-from tests.support.databases import Template
-from tests.support.postgres_wire import Moment, Wire, wire
+from tests.support.postgres_proxy import Moment, PostgresProxy
 
 pytestmark = pytest.mark.anyio
 
@@ -25,14 +24,8 @@ WHO = Query("who", "-- name: who\nselect pg_backend_pid() as pid, $1::text, pg_s
 
 
 @pytest.fixture
-async def line(template: Template, database_name: str) -> AsyncIterator[Wire]:
-    async with wire(template._replace(pooler="").service_url(database_name)) as line:
-        yield line
-
-
-@pytest.fixture
-async def pool(line: Wire) -> AsyncIterator[Pool]:
-    pool = Pool(line.url(), SIZE)
+async def pool(proxy: PostgresProxy) -> AsyncIterator[Pool]:
+    pool = Pool(proxy.url(), SIZE)
     yield pool
     await pool.close()
 
@@ -62,24 +55,24 @@ def begin(pool: Pool, count: int, sleep: float, seconds: float = 5.0) -> list[as
     return [asyncio.ensure_future(who(pool, sleep, seconds)) for _ in range(count)]
 
 
-async def test_idle_connections_are_let_go(pool: Pool, line: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_are_let_go(pool: Pool, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     await assert_whole(pool)
-    assert line.open == SIZE
+    assert proxy.open == SIZE
     monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.3)
-    while line.open:
+    while proxy.open:
         await asyncio.sleep(0.05)
     await assert_whole(pool)
 
 
 async def test_a_busy_pool_lets_go_what_it_does_not_need(
-    pool: Pool, line: Wire, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await assert_whole(pool)
     monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.3)
     for _ in range(12):
         await who(pool)
         await asyncio.sleep(0.05)
-    assert line.open == 1
+    assert proxy.open == 1
 
 
 async def test_what_waits_longer_than_its_budget_is_503(pool: Pool) -> None:
@@ -102,36 +95,36 @@ async def test_a_statement_longer_than_its_budget_is_503(pool: Pool) -> None:
     await assert_whole(pool)
 
 
-async def test_a_connection_that_hangs_is_503(pool: Pool, line: Wire) -> None:
+async def test_a_connection_that_hangs_is_503(pool: Pool, proxy: PostgresProxy) -> None:
     await assert_whole(pool)
-    line.silent = True
+    proxy.silent = True
     calls = begin(pool, 2 * SIZE, 0, seconds=0.3)
     assert all([await refused(call) for call in calls])
     # Now it is the connect that hangs.
     calls = begin(pool, 2 * SIZE, 0, seconds=0.3)
     assert all([await refused(call) for call in calls])
-    line.silent = False
+    proxy.silent = False
     await assert_whole(pool)
 
 
-async def test_the_service_while_the_database_hangs(line: Wire, owner: psycopg.Connection) -> None:
-    async with serve(settings(line.url()), owner) as api:
+async def test_the_service_while_the_database_hangs(proxy: PostgresProxy, owner: psycopg.Connection) -> None:
+    async with serve(settings(proxy.url()), owner) as api:
         user = api.user()
         await api.list_tasks(user)
-        line.silent = True
+        proxy.silent = True
         started = time.monotonic()
         answer, health = asyncio.ensure_future(api.list_tasks(user)), await api.get("/health")
         assert (health.status_code, health.json()) == (503, {"status": "unhealthy"})
         assert not answer.done()
         assert_error(await answer, 503, "Service temporarily unavailable")
         assert 5 <= time.monotonic() - started < 15
-        line.silent = False
+        proxy.silent = False
         assert (await api.list_tasks(user)).status_code == 200
 
 
-async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.Connection) -> None:
+async def test_the_server_ends_what_nobody_waits_for(proxy: PostgresProxy, owner: psycopg.Connection) -> None:
     waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    async with serve(settings(line.url()), owner) as api:
+    async with serve(settings(proxy.url()), owner) as api:
         user = api.user()
         await api.list_tasks(user)
         with owner.transaction():
@@ -146,10 +139,10 @@ async def test_the_server_ends_what_nobody_waits_for(line: Wire, owner: psycopg.
 
 
 async def test_all_statements_of_a_request_have_one_deadline(
-    line: Wire, owner: psycopg.Connection, owner_url: str
+    proxy: PostgresProxy, owner: psycopg.Connection, owner_url: str
 ) -> None:
     """The log-in's first statement waits four seconds for a lock; its second would wait for another one for five."""
-    async with serve(settings(line.url()), owner) as api:
+    async with serve(settings(proxy.url()), owner) as api:
         with psycopg.connect(owner_url) as attempts, psycopg.connect(owner_url) as users:
             attempts.execute("lock table login_attempts in access exclusive mode")
             users.execute("lock table users in access exclusive mode")
@@ -161,30 +154,30 @@ async def test_all_statements_of_a_request_have_one_deadline(
             assert time.monotonic() - started < 8
 
 
-async def test_refused_is_answered_at_once_and_heals(pool: Pool, line: Wire) -> None:
+async def test_refused_is_answered_at_once_and_heals(pool: Pool, proxy: PostgresProxy) -> None:
     await who(pool)
-    await line.refuse()
-    line.drop()
+    await proxy.refuse()
+    proxy.drop()
     started = time.monotonic()
     calls = begin(pool, 3 * SIZE, 0)
     assert all([await refused(call) for call in calls])
     assert time.monotonic() - started < 4
-    await line.listen()
+    await proxy.listen()
     await assert_whole(pool)
 
 
-async def test_a_connect_that_breaks_off_is_tried_again(pool: Pool, line: Wire) -> None:
-    line.silent = True
+async def test_a_connect_that_breaks_off_is_tried_again(pool: Pool, proxy: PostgresProxy) -> None:
+    proxy.silent = True
     call = begin(pool, 1, 0)[0]
     await asyncio.sleep(0.1)
-    line.silent = False
-    line.drop()
+    proxy.silent = False
+    proxy.drop()
     assert await call
     await assert_whole(pool)
 
 
-async def test_a_database_that_is_not_there_is_503(line: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    pool = Pool(line.url(dbname="no_such_database"), SIZE)
+async def test_a_database_that_is_not_there_is_503(proxy: PostgresProxy, caplog: pytest.LogCaptureFixture) -> None:
+    pool = Pool(proxy.url(dbname="no_such_database"), SIZE)
     calls = begin(pool, 2 * SIZE, 0)
     assert all([await refused(call) for call in calls])
     assert "no connection to the database" in caplog.text
@@ -204,7 +197,7 @@ async def test_cancelled_requests_give_their_room_back(pool: Pool, moment: float
 
 
 @pytest.mark.parametrize("with_connection", [True, False])
-async def test_cancelled_with_its_turn_just_given(pool: Pool, line: Wire, with_connection: bool) -> None:
+async def test_cancelled_with_its_turn_just_given(pool: Pool, proxy: PostgresProxy, with_connection: bool) -> None:
     working = begin(pool, SIZE, 0.2 if with_connection else 5, seconds=0.2 if not with_connection else 5)
     await asyncio.sleep(0.05)
     waiting = begin(pool, 2, 0)
@@ -216,38 +209,38 @@ async def test_cancelled_with_its_turn_just_given(pool: Pool, line: Wire, with_c
     await assert_whole(pool)
 
 
-async def test_cancelled_while_it_waits_for_a_server_that_breaks_off(pool: Pool, line: Wire) -> None:
-    line.silent = True
+async def test_cancelled_while_it_waits_for_a_server_that_breaks_off(pool: Pool, proxy: PostgresProxy) -> None:
+    proxy.silent = True
     calls = begin(pool, SIZE, 0)
     for _ in range(3):
         await asyncio.sleep(0.05)
-        line.drop()
+        proxy.drop()
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
-    line.silent = False
+    proxy.silent = False
     await assert_whole(pool)
 
 
-async def test_connections_cut_under_everybody(pool: Pool, line: Wire) -> None:
+async def test_connections_cut_under_everybody(pool: Pool, proxy: PostgresProxy) -> None:
     await assert_whole(pool)
-    line.cut("who", Moment.AFTER, times=SIZE)
+    proxy.cut("who", Moment.AFTER, times=SIZE)
     await asyncio.gather(*(who(pool) for _ in range(4 * SIZE)))
-    assert not line.cuts_left
+    assert not proxy.cuts_left
     await assert_whole(pool)
 
 
-async def test_closing_waits_for_no_dead_server(line: Wire) -> None:
-    pool = Pool(line.url(), SIZE)
+async def test_closing_waits_for_no_dead_server(proxy: PostgresProxy) -> None:
+    pool = Pool(proxy.url(), SIZE)
     await assert_whole(pool)
-    line.silent = True
+    proxy.silent = True
     started = time.monotonic()
     await pool.close()
     assert time.monotonic() - started < 5
 
 
-async def test_an_account_uses_at_most_its_share_of_the_connections(line: Wire) -> None:
-    pool = Pool(line.url())
+async def test_an_account_uses_at_most_its_share_of_the_connections(proxy: PostgresProxy) -> None:
+    pool = Pool(proxy.url())
     greedy = [asyncio.ensure_future(who(pool, 0.1, account="greedy")) for _ in range(POOL_SIZE)]
     assert len(set(await asyncio.gather(*greedy))) == POOL_SIZE // ACCOUNTS
     await pool.close()
@@ -282,45 +275,45 @@ async def test_a_waiting_request_that_is_cancelled_takes_nobodys_turn(pool: Pool
     await assert_whole(pool)
 
 
-async def test_health_does_not_wait_behind_requests(line: Wire, owner: psycopg.Connection) -> None:
-    async with serve(settings(line.url()), owner) as api:
+async def test_health_does_not_wait_behind_requests(proxy: PostgresProxy, owner: psycopg.Connection) -> None:
+    async with serve(settings(proxy.url()), owner) as api:
         users = [api.user() for _ in range(2 * POOL_SIZE)]
         with owner.transaction():
             owner.execute("lock table tasks in access exclusive mode")
             calls = [asyncio.ensure_future(api.list_tasks(user)) for user in users]
             await asyncio.sleep(0.5)
-            sent = line.sent["ping"]
+            sent = proxy.sent["ping"]
             answers = await asyncio.gather(*(api.get("/health") for _ in range(100)))
             assert {answer.status_code for answer in answers} == {200}
             # Requests that come while a ping runs share its answer.
-            assert line.sent["ping"] - sent < 50
+            assert proxy.sent["ping"] - sent < 50
         assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
-        assert line.open <= POOL_SIZE + 1
+        assert proxy.open <= POOL_SIZE + 1
 
 
-async def test_a_head_of_the_list_sends_no_statement(line: Wire, owner: psycopg.Connection) -> None:
-    async with serve(settings(line.url()), owner) as api:
+async def test_a_head_of_the_list_sends_no_statement(proxy: PostgresProxy, owner: psycopg.Connection) -> None:
+    async with serve(settings(proxy.url()), owner) as api:
         user = api.user()
         head = await api.request("HEAD", "/api/tasks", user)
         assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/json")
         assert_error(await api.get("/api/tasks"), 401, "Unauthorized")
         assert (await api.request("HEAD", "/api/tasks")).status_code == 401
-        assert not line.sent["list_tasks"]
+        assert not proxy.sent["list_tasks"]
 
 
 async def test_after_a_failover_writes_find_the_new_primary(
-    line: Wire, owner: psycopg.Connection, database_name: str, monkeypatch: pytest.MonkeyPatch
+    proxy: PostgresProxy, owner: psycopg.Connection, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that only reads stands for the old primary, a new session for the new one."""
     monkeypatch.setattr(retry, "READ_ONLY_SECONDS", 1.0)
     owner.execute(f"alter database {database_name} set default_transaction_read_only = on".encode())
-    async with serve(settings(line.url()), owner) as api:
+    async with serve(settings(proxy.url()), owner) as api:
         user = api.user()
         for _ in range(20):
             assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
         assert (await api.list_tasks(user)).status_code == 200
-        assert line.opened == 1
+        assert proxy.opened == 1
         owner.execute(f"alter database {database_name} reset default_transaction_read_only".encode())
         await asyncio.sleep(1)
         assert (await api.create_task(user)).status_code == 201
-        assert line.opened == 2
+        assert proxy.opened == 2

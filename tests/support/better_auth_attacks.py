@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
-from tests.support.attacks import LATER, NOW, OURS, USER, Kind, encode, headers, of_every_kind, sign
+from tests.support.token_attacks import LATER, NOW, OURS, USER, Kind, encode, headers, of_every_kind, sign
 
 
 def made(alg: str) -> Any:

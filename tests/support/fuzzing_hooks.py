@@ -1,18 +1,18 @@
-"""What Schemathesis is told beyond the document. It loads this file by SCHEMATHESIS_HOOKS."""
+"""Hooks for Schemathesis, which loads this file because SCHEMATHESIS_HOOKS names it."""
 
 from typing import Any
 
 import schemathesis
 
-# Schemathesis takes 412 and 422 for the refusal of a good request. tests/api/test_conditions.py and test_idempotency.py
-# send these headers.
+# Schemathesis reports 412 and 422 as a good request that was refused. tests/api/test_preconditions.py and
+# tests/api/test_idempotency.py send these headers.
 CONDITIONS = {"if-match", "if-none-match", "idempotency-key"}
 
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
-    """Leaves out requests with conditions, and what JSON Schema cannot describe: a new password of at most 72
-    characters that is over 72 bytes."""
+    """Skips requests with conditions, and new passwords of at most 72 characters but more than 72 bytes: JSON Schema
+    cannot describe that limit."""
     if CONDITIONS & {name.lower() for name in case.headers or {}}:
         return False
     body: Any = case.body

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support import everything
+from tests.support import start_everything
 from tests.support.commands import PROJECT
 from tests.support.guard import processes_of, runs
 from tests.support.programs import find
@@ -20,7 +20,7 @@ def interrupt(*signals: signal.Signals, workers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="todo-") as name:
         folder, ready, log = (Path(name) / each for each in ("t", "ready", "log"))
         folder.mkdir()
-        command = [sys.executable, "-m", "pytest", "-q", f"--numprocesses={workers}", everything.__file__]
+        command = [sys.executable, "-m", "pytest", "-q", f"--numprocesses={workers}", start_everything.__file__]
         values = {"TMPDIR": str(folder), "READY": str(ready), "TEST_DATABASE_URL": "", "TEST_THROUGH": ""}
         with log.open("w") as output:
             run = subprocess.Popen(command, cwd=PROJECT, env=os.environ | values, stdout=output, stderr=output)

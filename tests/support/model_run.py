@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.databases import Template
-from tests.support.machine import Machine
+from tests.support.model_machine import Machine
+from tests.support.model_world import World
 from tests.support.service_process import start_service
-from tests.support.world import World
 
 USUAL_STEPS = 1_200
 STEPS_OF_ONE_SEQUENCE = 40

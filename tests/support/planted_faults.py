@@ -49,7 +49,9 @@ def _plant(copy: Path, edit: Edit) -> None:
     path = copy / edit.file
     before, start, rest = path.read_text("utf-8").partition(edit.start)
     if edit.old not in rest:
-        raise SystemExit(f"{edit.file} has no {edit.old!r} after {edit.start!r} any more: tests/faults.py must follow")
+        raise SystemExit(
+            f"{edit.file} has no {edit.old!r} after {edit.start!r} any more: change tests/support/faults.py"
+        )
     path.write_text(before + start + rest.replace(edit.old, edit.new, 1), "utf-8")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api import token
 from tests.support.databases import Template
-from tests.support.http_wire import LIVEZ, exchange
+from tests.support.raw_http import LIVEZ, exchange
 from tests.support.service_process import ServiceProcess
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.answers import assert_error, assert_sentence
 from tests.support.api import ORIGIN, Api, User
-from tests.support.http_stream import exchange, read
+from tests.support.raw_http_async import exchange, read
 from tests.support.service_process import ServiceProcess
 
 pytestmark = pytest.mark.anyio

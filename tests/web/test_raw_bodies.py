@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.http_wire import CHUNKED, LIVEZ, MIB, TASK, assert_refused, connect, exchange, post, request, sized
+from tests.support.raw_http import CHUNKED, LIVEZ, MIB, TASK, assert_refused, connect, exchange, post, request, sized
 from tests.support.service_process import ServiceProcess
 
 PATH = "/api/tasks"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.http_wire import CHUNKED, LIVEZ, MIB, TASK, connect, exchange, post, request, sized
+from tests.support.raw_http import CHUNKED, LIVEZ, MIB, TASK, connect, exchange, post, request, sized
 from tests.support.service_process import ServiceProcess
 
 PATH = "/api/tasks"

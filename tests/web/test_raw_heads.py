@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.http_wire import CHUNKED, LIVEZ, MIB, assert_refused, connect, exchange, post, request
+from tests.support.raw_http import CHUNKED, LIVEZ, MIB, assert_refused, connect, exchange, post, request
 from tests.support.service_process import ServiceProcess
 
 NOT_HTTP = {

@@ -21,7 +21,7 @@ from service.web.uvicorn_internals.connection import Connection
 from service.web.uvicorn_internals.graceful_server import Server
 from tests.support.api import ORIGIN, Api
 from tests.support.commands import PROJECT
-from tests.support.http_wire import LIVEZ, connect
+from tests.support.raw_http import LIVEZ, connect
 from tests.support.service_process import start_service
 from tests.support.spec_tables import functions_of
 

@@ -1,4 +1,4 @@
-"""A test that starts every kind of process and waits to be interrupted; test_interrupted_tests.py runs it."""
+"""A test that starts every kind of process and waits to be interrupted; tests/support/interruptions.py runs it."""
 
 import contextlib
 import os

@@ -12,7 +12,7 @@ from tests.support import model
 from tests.support import model_inputs as inputs
 from tests.support.api import PASSWORD
 from tests.support.model import Person
-from tests.support.world import World, forge
+from tests.support.model_world import World, forge
 
 MOST_PEOPLE = 5
 STEPS_BETWEEN_SIGN_UPS = 500

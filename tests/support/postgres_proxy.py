@@ -22,7 +22,7 @@ class Moment(Enum):
     AFTER = "after it ran, before the answer"
 
 
-class Wire:
+class PostgresProxy:
     """`silent`: takes every byte and passes none on. `hides_end`: stays open when PostgreSQL has closed."""
 
     def __init__(self, database_url: str) -> None:
@@ -41,7 +41,7 @@ class Wire:
         self.silent = self.hides_end = False
 
     def url(self, **parameters: str) -> str:
-        """The database through this wire."""
+        """The database through this proxy."""
         user = urlsplit(self._database_url).netloc.rpartition("@")[0]
         through = f"{user}@127.0.0.1:{self.port}"
         query = urlencode({"sslmode": "disable", **parameters})
@@ -105,8 +105,8 @@ class Wire:
 class Connection:
     """One connection of the service's, passed on to PostgreSQL message by message."""
 
-    def __init__(self, wire: Wire, service: Streams, server: Streams) -> None:
-        self._wire = wire
+    def __init__(self, proxy: PostgresProxy, service: Streams, server: Streams) -> None:
+        self._proxy = proxy
         self._from_service, self._to_service = service
         self._from_server, self._to_server = server
         self._names: dict[bytes, str] = {}
@@ -137,7 +137,7 @@ class Connection:
                 if self.doomed or moment in (Moment.PREPARED, Moment.BEFORE):
                     return
                 self._cut = self._cut or moment
-                if not self._wire.silent:
+                if not self._proxy.silent:
                     self._to_server.write(head + body)
                 if self._cut and kind == b"S":
                     if self._cut is Moment.BETWEEN:
@@ -150,11 +150,11 @@ class Connection:
             statement, sql = body.split(b"\0")[:2]
             found = NAME.search(sql)
             self._names[statement] = found[1].decode() if found else ""
-            return self._wire.take_cut(self._names[statement], {Moment.PREPARED})
+            return self._proxy.take_cut(self._names[statement], {Moment.PREPARED})
         if kind == b"B":
             statement = body.split(b"\0")[1]
-            self._wire.sent[self._names[statement]] += 1
-            return self._wire.take_cut(self._names[statement], set(Moment) - {Moment.PREPARED})
+            self._proxy.sent[self._names[statement]] += 1
+            return self._proxy.take_cut(self._names[statement], set(Moment) - {Moment.PREPARED})
         return None
 
     async def _answers(self) -> None:
@@ -165,21 +165,21 @@ class Connection:
                     kept += data
                     if kept.endswith(READY):
                         return
-                elif not self._wire.silent:
+                elif not self._proxy.silent:
                     self._to_service.write(data)
-            if self._wire.hides_end:
+            if self._proxy.hides_end:
                 await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def wire(database_url: str) -> AsyncIterator[Wire]:
-    """A wire to this database until the block ends."""
-    wire = Wire(database_url)
-    await wire.listen()
+async def postgres_proxy(database_url: str) -> AsyncIterator[PostgresProxy]:
+    """A proxy to this database until the block ends."""
+    proxy = PostgresProxy(database_url)
+    await proxy.listen()
     try:
-        yield wire
+        yield proxy
     finally:
-        await wire.refuse()
-        wire.drop()
-        while wire.open:
+        await proxy.refuse()
+        proxy.drop()
+        while proxy.open:
             await asyncio.sleep(0.01)
