@@ -52,8 +52,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The service's own event loop: timers, buffers and transports behave differently on asyncio's."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="session")

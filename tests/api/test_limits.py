@@ -13,12 +13,6 @@ pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The service's own event loop, for its timers fire a little early now and then."""
-    return "asyncio", {"use_uvloop": True}
-
-
 def padded(size: int) -> bytes:
     """A good body of this many bytes."""
     empty = b'{"title": "x", "more": ""}'

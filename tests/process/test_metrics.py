@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -71,6 +72,13 @@ def locked(owner_url: str) -> Iterator[None]:
         yield
 
 
+def ask_until(event: threading.Event, service: ServiceProcess) -> None:
+    """Lists tasks again and again: each request ends with a 503 when its five seconds have passed."""
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        while not event.is_set():
+            client.get("/api/tasks", headers=headers())
+
+
 def headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
 
@@ -124,10 +132,14 @@ def test_two_workers_are_counted_together(database_url: str, port: int, tmp_path
 def test_the_pool_and_the_queue_for_bcrypt(database_url: str, owner_url: str, port: int) -> None:
     with start_service(database_url, METRICS_PORT=str(port)) as service, ThreadPoolExecutor(16) as threads:
         with locked(owner_url):
+            seen = threading.Event()
             for _ in range(13):
-                threads.submit(httpx.get, f"{service.url}/api/tasks", headers=headers(), timeout=20)
-            wait_until(port, "database_connections_in_use", 10)
-            wait_until(port, "database_requests_waiting", 3)
+                threads.submit(ask_until, seen, service)
+            try:
+                wait_until(port, "database_connections_in_use", 10)
+                wait_until(port, "database_requests_waiting", 3)
+            finally:
+                seen.set()
         wait_until(port, "database_connections_in_use", 0)
         wait_until(port, "database_requests_waiting", 0)
         for number in range(4):
