@@ -116,7 +116,7 @@ class Connection:
     async def run(self) -> None:
         ways = {asyncio.create_task(self._requests()), asyncio.create_task(self._answers())}
         _, running = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        if self._cut and not self._from_server.at_eof():
+        if running and self._cut and not self._from_server.at_eof():
             # PostgreSQL works on, and nobody hears it.
             await asyncio.wait(running)
         for way in running:
