@@ -1,4 +1,4 @@
-"""People of a real Better Auth use the service: their tasks, their rows, their tokens' end, their keys' rotation."""
+"""Users of a real Better Auth installation: tasks, rows in `users`, expiry of tokens, rotation of keys."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ from tests.support.service_process import start_service
 
 pytestmark = pytest.mark.anyio
 
-A_WHILE = 0.5
+RETRY_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,9 @@ async def status(api: Api, user: User) -> int:
     return (await api.list_tasks(user)).status_code
 
 
-async def test_from_the_sign_up_to_the_tasks_over_http(installation: BetterAuth, template: Template) -> None:
+async def test_a_new_user_of_better_auth_works_with_tasks_over_http(
+    installation: BetterAuth, template: Template
+) -> None:
     ada, eve = somebody(installation), somebody(installation)
     with (
         template.copy() as name,
@@ -66,7 +68,7 @@ async def test_from_the_sign_up_to_the_tasks_over_http(installation: BetterAuth,
             assert (await api.list_tasks(eve)).json() == {"tasks": []}
 
 
-async def test_a_second_person_sees_nothing(api: Api, installation: BetterAuth) -> None:
+async def test_a_second_user_sees_no_tasks_of_the_first(api: Api, installation: BetterAuth) -> None:
     ada, eve, local = somebody(installation), somebody(installation), api.user()
     task = await api.task(ada)
     for stranger in (eve, local):
@@ -79,7 +81,7 @@ async def test_a_second_person_sees_nothing(api: Api, installation: BetterAuth) 
     assert (await api.delete_task(ada, task["id"])).status_code == 204
 
 
-async def test_the_first_task_makes_the_row_and_nothing_else_does(
+async def test_only_the_first_task_inserts_the_user(
     api: Api, installation: BetterAuth, owner: psycopg.Connection
 ) -> None:
     ada = somebody(installation)
@@ -96,7 +98,7 @@ async def test_the_first_task_makes_the_row_and_nothing_else_does(
 
 
 @pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
-async def test_a_connection_that_dies_under_the_first_task_is_not_noticed(
+async def test_a_connection_lost_during_the_first_task_does_not_affect_the_client(
     installation: BetterAuth, template: Template, database_name: str, moment: Moment
 ) -> None:
     url = template._replace(pooler="").service_url(database_name)
@@ -116,7 +118,7 @@ async def test_every_task_is_one_statement(api: Api, installation: BetterAuth, s
     assert statements == ["find_token_cutoffs", "create_task_and_user", "create_task_and_user", "list_tasks"]
 
 
-async def test_an_account_with_the_same_email_is_somebody_else(api: Api, installation: BetterAuth) -> None:
+async def test_an_account_with_the_same_email_is_another_user(api: Api, installation: BetterAuth) -> None:
     email = f"{uuid.uuid4()}@example.com"
     account = (await api.sign_up(email)).json()
     local = User(account["user"]["id"], email, account["token"])
@@ -129,7 +131,7 @@ async def test_an_account_with_the_same_email_is_somebody_else(api: Api, install
     assert (await api.log_in(email)).json()["user"]["id"] == local.id
 
 
-async def test_the_secrets_token_of_a_user_without_a_row_makes_none(
+async def test_a_hs256_token_of_an_unknown_user_inserts_no_user(
     api: Api, installation: BetterAuth, owner: psycopg.Connection
 ) -> None:
     ada = somebody(installation)
@@ -140,7 +142,7 @@ async def test_the_secrets_token_of_a_user_without_a_row_makes_none(
     assert owner.execute("select * from users").fetchall() == []
 
 
-async def test_who_somebody_is_says_the_pair_of_issuer_and_subject(
+async def test_issuer_and_subject_together_identify_a_user(
     api: Api, installation: BetterAuth, better_auth_app: Path, database_url: str
 ) -> None:
     person = installation.sign_up(f"{uuid.uuid4()}@example.com")
@@ -158,7 +160,9 @@ async def test_who_somebody_is_says_the_pair_of_issuer_and_subject(
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-async def test_every_algorithm_of_better_auth(better_auth_app: Path, database_url: str, alg: str) -> None:
+async def test_tokens_of_every_algorithm_of_better_auth_are_accepted(
+    better_auth_app: Path, database_url: str, alg: str
+) -> None:
     with start(better_auth_app, alg=alg) as installation:
         user = somebody(installation)
         assert jwt.get_unverified_header(user.token)["alg"] == alg
@@ -166,7 +170,7 @@ async def test_every_algorithm_of_better_auth(better_auth_app: Path, database_ur
             assert (await api.create_task(user)).status_code == 201
 
 
-async def test_no_token_outlives_its_exp(better_auth_app: Path, database_url: str) -> None:
+async def test_no_token_is_accepted_after_its_exp(better_auth_app: Path, database_url: str) -> None:
     with start(better_auth_app, life="5s") as installation:
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
             user = somebody(installation)
@@ -176,10 +180,10 @@ async def test_no_token_outlives_its_exp(better_auth_app: Path, database_url: st
             assert await status(api, user) == 401
 
 
-async def test_keys_that_rotate_by_themselves(
+async def test_tokens_stay_valid_while_better_auth_rotates_its_keys(
     better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app, rotation=1) as installation:
         person = installation.sign_up("ada@example.com")
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
@@ -189,14 +193,14 @@ async def test_keys_that_rotate_by_themselves(
                 assert await status(api, users[-1]) == 200
                 await asyncio.sleep(1.1)
             assert len({jwt.get_unverified_header(user.token)["kid"] for user in users}) == 3
-            # The keys before are still published, for the tokens that they have signed.
+            # The old keys are still published for the tokens that they have signed.
             assert [await status(api, user) for user in users] == [200, 200, 200]
 
 
-async def test_keys_that_are_withdrawn(
+async def test_tokens_of_withdrawn_keys_are_refused(
     better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app) as installation:
         person = installation.sign_up("ada@example.com")
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
@@ -204,29 +208,29 @@ async def test_keys_that_are_withdrawn(
             task = await api.task(before)
             installation.withdraw_keys()
             after = person.user()
-            await asyncio.sleep(A_WHILE)
+            await asyncio.sleep(RETRY_SECONDS)
             assert jwt.get_unverified_header(after.token)["kid"] != jwt.get_unverified_header(before.token)["kid"]
             assert (await api.list_tasks(after)).json() == {"tasks": [task]}
-            # The key is gone, and with it the token that was remembered.
+            # Without the key, its remembered token is refused.
             assert await status(api, before) == 401
 
 
-async def test_the_key_server_stops_and_comes_back(
+async def test_tokens_work_again_after_the_key_server_was_down(
     better_auth_app: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app) as installation:
         person = installation.sign_up("ada@example.com")
         known, not_yet_seen, second = person.user(), person.user(), somebody(installation)
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
             assert await status(api, known) == 200
-            # It hangs: it takes connections and does not answer.
+            # The key server hangs: it accepts connections and does not answer.
             installation.process.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             assert [await status(api, user) for user in (known, second)] == [200, 200]
             assert time.monotonic() - began < 1.9  # a request waits two seconds for it
             unknown = of_an_unknown_key(known)
-            await asyncio.sleep(A_WHILE)
+            await asyncio.sleep(RETRY_SECONDS)
             assert_error(await api.list_tasks(unknown), 503, "Service temporarily unavailable")
             installation.process.kill()
             installation.process.wait()
@@ -234,21 +238,21 @@ async def test_the_key_server_stops_and_comes_back(
             assert_error(await api.list_tasks(unknown), 503, "Service temporarily unavailable")
             with start(better_auth_app, installation.port) as again:
                 assert again.url == installation.url
-                await asyncio.sleep(A_WHILE)
+                await asyncio.sleep(RETRY_SECONDS)
                 assert await status(api, somebody(again)) == 200
                 assert_error(await api.list_tasks(unknown), 401, "Unauthorized")
 
 
-async def test_the_service_starts_without_the_key_server(
+async def test_the_service_starts_while_the_key_server_is_down(
     better_auth_app: Path, database_url: str, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", A_WHILE)
+    monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app) as installation:
         early = somebody(installation)
     async with serve(settings(database_url, better_auth_url=installation.url), owner) as api:
         assert_error(await api.list_tasks(early), 503, "Service temporarily unavailable")
         assert await status(api, api.user()) == 200
         with start(better_auth_app, installation.port) as again:
-            await asyncio.sleep(A_WHILE)
+            await asyncio.sleep(RETRY_SECONDS)
             assert await status(api, somebody(again)) == 200
             assert_error(await api.list_tasks(early), 401, "Unauthorized")

@@ -1,4 +1,4 @@
-"""Every attack on a token of Better Auth, with the installation's own keys, gets the one answer to the byte."""
+"""Attacks with forged Better Auth tokens: every one gets the same 401, byte for byte."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +17,7 @@ from tests.support.service_process import ServiceProcess, start_service
 from tests.support.token_attacks import Kind
 
 EACH = [("EdDSA", name) for name in better_auth_attacks.attacks(NAMES["EdDSA"])]
-# RSA's public keys are the ones that are most often taken for secrets.
+# Libraries that take a public key for an HMAC secret do so with RSA keys most often.
 EACH += [("RS256", name) for name in better_auth_attacks.confusions(NAMES["RS256"])]
 
 
@@ -43,7 +43,7 @@ def attacked(app: Path, template: Template, alg: str) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def targets(better_auth_app: Path, template: Template) -> Iterator[dict[str, Target]]:
-    """For each algorithm a Better Auth that signs with it, and a service that takes its tokens."""
+    """For each algorithm, a Better Auth that signs with it and a service that accepts its tokens."""
     with ExitStack() as stack:
         yield {alg: stack.enter_context(attacked(better_auth_app, template, alg)) for alg in ALGORITHMS}
 
@@ -60,30 +60,30 @@ def assert_refused(service: ServiceProcess, values: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(("alg", "name"), EACH)
-def test_an_attack_is_refused_with_the_same_bytes(targets: dict[str, Target], alg: str, name: str) -> None:
+def test_every_attack_gets_the_same_401(targets: dict[str, Target], alg: str, name: str) -> None:
     assert_refused(targets[alg].service, targets[alg].attacks[name])
 
 
 @pytest.mark.parametrize("name", token_attacks.ATTACKS)
-def test_an_attack_on_our_own_tokens_is_refused_beside_them(target: Target, name: str) -> None:
+def test_attacks_on_hs256_tokens_are_refused_while_better_auth_is_configured(target: Target, name: str) -> None:
     assert_refused(target.service, token_attacks.ATTACKS[name])
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
 @pytest.mark.parametrize("name", better_auth_attacks.harmless(NAMES["EdDSA"]))
-def test_what_is_signed_with_its_key_and_right_is_let_in(targets: dict[str, Target], alg: str, name: str) -> None:
+def test_a_valid_token_of_better_auth_is_accepted(targets: dict[str, Target], alg: str, name: str) -> None:
     target = targets[alg]
     status, _, body = ask(target.service, [b"Bearer " + better_auth_attacks.harmless(target.kind)[name]])
     assert (status, body) == (b"HTTP/1.1 200 OK", b'{"tasks":[]}')
 
 
 @pytest.mark.parametrize("name", token_attacks.HARMLESS)
-def test_our_own_tokens_are_let_in_beside_them(target: Target, name: str) -> None:
+def test_hs256_tokens_are_accepted_while_better_auth_is_configured(target: Target, name: str) -> None:
     assert ask(target.service, [b"Bearer " + token_attacks.HARMLESS[name]])[0] == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_one_letter_changed_is_refused(targets: dict[str, Target], alg: str) -> None:
+def test_a_token_with_one_changed_letter_is_refused(targets: dict[str, Target], alg: str) -> None:
     target = targets[alg]
     good = b"Bearer " + target.kind.say()
     assert ask(target.service, [good])[0] == b"HTTP/1.1 200 OK"

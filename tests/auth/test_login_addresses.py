@@ -1,4 +1,4 @@
-"""Whose failed log-ins are counted, over real HTTP: what a proxy says of the client, and what a client says itself."""
+"""The client address that failed log-ins are counted for, over real HTTP, with and without trusted proxies."""
 
 import socket
 import time
@@ -22,7 +22,7 @@ LIMIT = 3
 
 @pytest.fixture(scope="module")
 def database(template: Template) -> Iterator[str]:
-    """The name of a database with one account, whose hash is cheap: the limits do not depend on the cost."""
+    """The name of a database with one account. Its hash has a low cost, which the limits do not depend on."""
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     with template.copy() as name, psycopg.connect(template.owner_url(name), autocommit=True) as owner:
         insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, %s)"
@@ -49,13 +49,13 @@ def without_proxy(template: Template, database: str) -> Iterator[ServiceProcess]
 
 
 @pytest.fixture(autouse=True)
-def nobody_has_failed_yet(template: Template, database: str) -> None:
+def clear_login_attempts(template: Template, database: str) -> None:
     with psycopg.connect(template.owner_url(database), autocommit=True) as owner:
         owner.execute("delete from login_attempts")
 
 
 def log_in(service: ServiceProcess, password: str, *forwarded_for: str) -> httpx.Response:
-    """A log-in on a connection of its own: any of the workers may answer."""
+    """A log-in on a new connection, so that any worker may answer."""
     headers = [("X-Forwarded-For", each.encode("latin-1")) for each in forwarded_for]
     sent = {"email": ADA, "password": password}
     return httpx.post(f"{service.url}/api/auth/login", json=sent, headers=headers)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def lock(service: ServiceProcess, *forwarded_for: str) -> None:
     assert_error(log_in(service, PASSWORD, *forwarded_for), 429)
 
 
-def test_clients_of_a_trusted_proxy_are_told_apart(behind_proxy: ServiceProcess) -> None:
+def test_clients_behind_a_trusted_proxy_are_limited_separately(behind_proxy: ServiceProcess) -> None:
     lock(behind_proxy, "192.0.2.1")
     assert log_in(behind_proxy, PASSWORD, "192.0.2.2").status_code == 200
     assert_error(log_in(behind_proxy, PASSWORD, "192.0.2.1"), 429)
@@ -80,25 +80,29 @@ def test_clients_of_a_trusted_proxy_are_told_apart(behind_proxy: ServiceProcess)
         ["192.0.2.1, 10.1.2.3"], ["unknown, , \xff, 192.0.2.1"], [f"{'9' * 5000}, 192.0.2.1"],
     ],
 )  # fmt: skip
-def test_what_a_client_puts_in_front_changes_nothing(behind_proxy: ServiceProcess, forwarded_for: list[str]) -> None:
-    """The proxy appends the address that it saw: the last one that is no proxy of ours counts."""
+def test_a_forged_x_forwarded_for_does_not_evade_the_limit(
+    behind_proxy: ServiceProcess, forwarded_for: list[str]
+) -> None:
+    """A proxy appends the address that it sees; the last address that is not a trusted proxy counts."""
     lock(behind_proxy, "192.0.2.1")
     assert_error(log_in(behind_proxy, PASSWORD, *forwarded_for), 429)
 
 
 @pytest.mark.parametrize("garbage", ["", ",", "nonsense", "\xff\xfe", "1" * 10_000, "[::1", "' or 1=1 --", "127.0.0.1"])
-def test_garbage_from_a_trusted_proxy_is_somebody_too(behind_proxy: ServiceProcess, garbage: str) -> None:
+def test_an_invalid_address_from_a_trusted_proxy_is_limited_too(behind_proxy: ServiceProcess, garbage: str) -> None:
     lock(behind_proxy, garbage)
     assert log_in(behind_proxy, PASSWORD, "192.0.2.1").status_code == 200
 
 
-def test_without_a_trusted_proxy_the_header_is_ignored(without_proxy: ServiceProcess) -> None:
+def test_without_a_trusted_proxy_x_forwarded_for_is_ignored(without_proxy: ServiceProcess) -> None:
     lock(without_proxy, "192.0.2.1")
     assert_error(log_in(without_proxy, PASSWORD, "192.0.2.2"), 429)
     assert_error(log_in(without_proxy, PASSWORD), 429)
 
 
-def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, without_proxy: ServiceProcess) -> None:
+def test_workers_and_processes_share_the_failure_count(
+    behind_proxy: ServiceProcess, without_proxy: ServiceProcess
+) -> None:
     for number in range(LIMIT):
         service = (behind_proxy, without_proxy)[number % 2]
         assert_error(log_in(service, "a wrong password"), 401, "Invalid email or password")
@@ -107,8 +111,8 @@ def test_workers_and_processes_share_the_count(behind_proxy: ServiceProcess, wit
         assert_error(log_in(without_proxy, PASSWORD), 429)
 
 
-def test_sign_ups_whose_client_has_closed_are_not_hashed(template: Template) -> None:
-    """Before, sign-ups whose connections were closed at once kept bcrypt busy all the same."""
+def test_passwords_of_disconnected_clients_are_not_hashed(template: Template) -> None:
+    """Sign-ups whose connections are closed at once must not keep bcrypt busy."""
     with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         waiting = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(8)]
         for each in waiting:

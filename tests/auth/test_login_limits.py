@@ -1,4 +1,4 @@
-"""Guessed passwords: how many, from where, and who else feels it. The limits are counted in the database."""
+"""Limits on guessed passwords, for each account and address. The counts are in the database."""
 
 import asyncio
 import logging
@@ -37,14 +37,14 @@ async def service(database_url: str, limit: int = LIMIT) -> AsyncIterator[ASGIAp
 
 
 def client_at(app: ASGIApp, address: str) -> Api:
-    """The calls of somebody whose connection comes from this address."""
+    """A client whose connections come from this address."""
     transport = httpx.ASGITransport(app, client=(address, 40_000))
     return Api(httpx.AsyncClient(transport=transport, base_url="http://api"))
 
 
 @pytest.fixture
 async def app(database_url: str, owner: psycopg.Connection) -> AsyncIterator[ASGIApp]:
-    """The service with two accounts, whose hashes are cheap: the limits do not depend on the cost."""
+    """The service with two accounts. Their hashes have a low cost, which the limits do not depend on."""
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     for email in (ADA, EVE):
         owner.execute(
@@ -56,7 +56,7 @@ async def app(database_url: str, owner: psycopg.Connection) -> AsyncIterator[ASG
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """A password for each bcrypt check that is made."""
+    """The password of each bcrypt check, in order."""
     made: list[bytes] = []
     check = bcrypt.checkpw
 
@@ -74,7 +74,7 @@ async def guess(api: Api, email: str = ADA, times: int = LIMIT, **given: Any) ->
 
 
 def assert_locked(response: httpx.Response) -> int:
-    """Checks the sentence; returns the seconds that it names."""
+    """Checks the error message; returns the seconds in it."""
     seconds = int(response.headers["retry-after"])
     minutes = (seconds + 59) // 60
     assert_error(
@@ -93,13 +93,13 @@ ROWS = "select count(*) from login_attempts"
 
 
 def fill_address(owner: psycopg.Connection, address: str = "192.0.2.1") -> None:
-    """As many failures of the address as are allowed."""
+    """Inserts as many failures for the address as are allowed."""
     insert = "insert into login_attempts values (%s, %s, now() + interval '10 minutes')"
     insert += " on conflict (key) do update set attempts = excluded.attempts"
     owner.execute(insert, (log_in_keys(ADA, address)[1], LIMIT * ADDRESS_FACTOR))
 
 
-async def test_over_the_limit_is_429_before_any_bcrypt(app: ASGIApp, checks: list[bytes]) -> None:
+async def test_a_log_in_over_the_limit_is_429_without_a_bcrypt_check(app: ASGIApp, checks: list[bytes]) -> None:
     api = client_at(app, "192.0.2.1")
     await guess(api)
     assert len(checks) == LIMIT
@@ -115,7 +115,7 @@ async def test_an_unknown_email_is_counted_like_a_known_one(app: ASGIApp) -> Non
         assert_locked(await api.log_in(email, WRONG))
 
 
-async def test_a_hundred_guesses_at_once_are_a_hundred_guesses(app: ASGIApp, checks: list[bytes]) -> None:
+async def test_concurrent_guesses_are_all_counted(app: ASGIApp, checks: list[bytes]) -> None:
     api = client_at(app, "192.0.2.1")
     answers = await asyncio.gather(*(api.log_in(ADA, f"guess number {number}") for number in range(100)))
     statuses = [answer.status_code for answer in answers]
@@ -123,7 +123,7 @@ async def test_a_hundred_guesses_at_once_are_a_hundred_guesses(app: ASGIApp, che
     assert len(checks) == LIMIT
 
 
-async def test_a_success_clears_the_count_of_the_account_alone(app: ASGIApp) -> None:
+async def test_a_successful_log_in_clears_only_the_count_of_its_account(app: ASGIApp) -> None:
     api = client_at(app, "192.0.2.1")
     await guess(api, EVE, LIMIT)
     for _ in range(2):
@@ -132,7 +132,7 @@ async def test_a_success_clears_the_count_of_the_account_alone(app: ASGIApp) -> 
     assert_locked(await api.log_in(EVE))
 
 
-async def test_successes_are_no_failures_of_the_address(app: ASGIApp, owner: psycopg.Connection) -> None:
+async def test_successful_log_ins_do_not_count_for_the_address(app: ASGIApp, owner: psycopg.Connection) -> None:
     api = client_at(app, "192.0.2.1")
     await guess(api, EVE, 1)
     for _ in range(4):
@@ -141,7 +141,7 @@ async def test_successes_are_no_failures_of_the_address(app: ASGIApp, owner: psy
     assert owner.execute(counts).fetchall() == [(1,), (1,)]
 
 
-async def test_nobody_locks_another_out_from_elsewhere(app: ASGIApp) -> None:
+async def test_failures_from_one_address_do_not_lock_the_account_for_another(app: ASGIApp) -> None:
     await guess(client_at(app, "192.0.2.1"))
     assert_locked(await client_at(app, "192.0.2.1").log_in(ADA))
     assert (await client_at(app, "192.0.2.2").log_in(ADA)).status_code == 200
@@ -157,8 +157,8 @@ async def test_an_address_has_a_wider_limit_over_all_accounts(app: ASGIApp, owne
     assert (await client_at(app, "192.0.2.2").log_in(ADA)).status_code == 200
 
 
-async def test_over_the_limit_no_row_is_new(app: ASGIApp, owner: psycopg.Connection) -> None:
-    """Before, each refused log-in for another account added a row."""
+async def test_a_refused_log_in_adds_no_row(app: ASGIApp, owner: psycopg.Connection) -> None:
+    """Otherwise each refused log-in with a new e-mail would add a row."""
     api = client_at(app, "192.0.2.1")
     fill_address(owner)
     for number in range(20):
@@ -166,7 +166,7 @@ async def test_over_the_limit_no_row_is_new(app: ASGIApp, owner: psycopg.Connect
     assert count(owner, ROWS) == 1
 
 
-async def test_a_pair_that_has_logged_in_before_gets_through_its_addresss_limit(
+async def test_a_known_account_may_log_in_although_its_address_is_over_the_limit(
     app: ASGIApp, owner: psycopg.Connection
 ) -> None:
     office = client_at(app, "192.0.2.1")
@@ -179,10 +179,10 @@ async def test_a_pair_that_has_logged_in_before_gets_through_its_addresss_limit(
     assert_locked(await client_at(app, "192.0.2.2").log_in(ADA))
 
 
-async def test_such_a_pair_keeps_its_own_limit_and_takes_nothing_off_the_addresss(
+async def test_a_known_account_keeps_its_own_limit_and_does_not_reset_the_address(
     app: ASGIApp, owner: psycopg.Connection, checks: list[bytes]
 ) -> None:
-    """Else a person of the office could guess without end: each own log-in would make room for a guess."""
+    """Otherwise a user could guess without limit: each log-in to the own account would permit another guess."""
     office = client_at(app, "192.0.2.1")
     assert (await office.log_in(ADA)).status_code == 200
     fill_address(owner)
@@ -195,7 +195,7 @@ async def test_such_a_pair_keeps_its_own_limit_and_takes_nothing_off_the_address
     assert not checks
 
 
-async def test_a_pair_is_remembered_for_ninety_days(app: ASGIApp, owner: psycopg.Connection) -> None:
+async def test_a_pair_of_account_and_address_is_remembered_for_90_days(app: ASGIApp, owner: psycopg.Connection) -> None:
     office = client_at(app, "192.0.2.1")
     assert (await office.log_in(ADA)).status_code == 200
     left = "select max(extract(days from expires_at - now())) from login_attempts where attempts = 0"
@@ -205,10 +205,10 @@ async def test_a_pair_is_remembered_for_ninety_days(app: ASGIApp, owner: psycopg
     assert_locked(await office.log_in(ADA))
 
 
-async def test_what_is_refused_for_want_of_room_is_counted_for_nobody(
+async def test_log_ins_refused_by_a_full_queue_are_not_counted(
     app: ASGIApp, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before, 201 log-ins at once locked a whole office out."""
+    """Otherwise 201 log-ins at once would lock an address that many users share."""
     monkeypatch.setattr(passwords, "QUEUE", 0)
     monkeypatch.setattr(passwords, "FULL_SECONDS", 0.0)
     monkeypatch.setattr(bcrypt, "checkpw", lambda *_: time.sleep(0.1))
@@ -220,8 +220,8 @@ async def test_what_is_refused_for_want_of_room_is_counted_for_nobody(
     assert count(owner, "select count(*) from login_attempts where attempts > 0") == failed + 1
 
 
-async def test_what_is_refused_counts_no_further_for_the_address(app: ASGIApp, owner: psycopg.Connection) -> None:
-    """Else one stubborn client locks its whole office out."""
+async def test_refused_log_ins_do_not_count_for_the_address(app: ASGIApp, owner: psycopg.Connection) -> None:
+    """Otherwise one client that repeats its log-ins would lock an address that many users share."""
     api = client_at(app, "192.0.2.1")
     await guess(api)
     for _ in range(LIMIT * ADDRESS_FACTOR):
@@ -238,23 +238,23 @@ async def test_what_is_refused_counts_no_further_for_the_address(app: ASGIApp, o
         ("fe80::1%eth0", "fe80::2%eth1", True),
     ],
 )  # fmt: skip
-async def test_what_is_one_address(app: ASGIApp, one: str, other: str, same: bool) -> None:
-    """Whoever has an IPv6 address has 64 bits of them."""
+async def test_an_ipv6_network_of_64_bits_counts_as_one_address(app: ASGIApp, one: str, other: str, same: bool) -> None:
+    """A client with an IPv6 address usually has a whole network of 64 bits."""
     await guess(client_at(app, one))
     assert (await client_at(app, other).log_in(ADA)).status_code == (429 if same else 200)
 
 
-async def test_the_count_ends_with_its_window(app: ASGIApp, owner: psycopg.Connection) -> None:
+async def test_the_failure_count_expires_with_its_window(app: ASGIApp, owner: psycopg.Connection) -> None:
     api = client_at(app, "192.0.2.1")
     await guess(api)
     owner.execute("update login_attempts set expires_at = now() + interval '5 seconds'")
-    assert 1 <= assert_locked(await api.log_in(ADA)) <= 5, "another attempt does not lengthen the wait"
+    assert 1 <= assert_locked(await api.log_in(ADA)) <= 5, "a refused attempt does not lengthen the wait"
     owner.execute("update login_attempts set expires_at = now() - interval '1 millisecond'")
     await guess(api)
     assert assert_locked(await api.log_in(ADA)) > WINDOW_SECONDS - 60
 
 
-async def test_what_has_expired_is_swept_by_a_failure(
+async def test_a_failure_deletes_expired_counts(
     app: ASGIApp, owner: psycopg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await guess(client_at(app, "192.0.2.1"), EVE, 1)
@@ -265,7 +265,7 @@ async def test_what_has_expired_is_swept_by_a_failure(
     assert count(owner, "select count(*) from login_attempts where expires_at < now()") == 0
 
 
-async def test_two_services_share_the_count(app: ASGIApp, database_url: str) -> None:
+async def test_two_instances_share_the_failure_count(app: ASGIApp, database_url: str) -> None:
     async with service(database_url) as second:
         await guess(client_at(app, "192.0.2.1"), times=LIMIT - 1)
         await guess(client_at(second, "192.0.2.1"), times=1)
@@ -273,7 +273,7 @@ async def test_two_services_share_the_count(app: ASGIApp, database_url: str) -> 
             assert_locked(await client_at(each, "192.0.2.1").log_in(ADA))
 
 
-async def test_sign_ups_that_fail_are_counted_by_address(app: ASGIApp, owner: psycopg.Connection) -> None:
+async def test_failed_sign_ups_are_limited_by_address(app: ASGIApp, owner: psycopg.Connection) -> None:
     owner.execute("insert into login_attempts values (%s, 1, now())", (b"expired",))
     api = client_at(app, "192.0.2.1")
     assert (await api.sign_up("new@example.com")).status_code == 201
@@ -298,10 +298,8 @@ async def test_zero_turns_every_limit_off(app: ASGIApp, database_url: str, owner
     assert count(owner, "select count(*) from login_attempts where attempts < 1000000") == 0
 
 
-async def test_guesses_and_successes_at_once_never_wait_for_each_other(
-    owner: psycopg.Connection, owner_url: str
-) -> None:
-    """A deadlock in the database is a second lost, and an attempt counted twice."""
+async def test_concurrent_failures_and_successes_do_not_deadlock(owner: psycopg.Connection, owner_url: str) -> None:
+    """A deadlock in the database would take a second, and count an attempt twice."""
 
     async def guess_and_succeed(pool: asyncpg.Pool, number: int) -> None:
         account = b"account %d" % (number % 2)
@@ -322,7 +320,7 @@ async def test_guesses_and_successes_at_once_never_wait_for_each_other(
     assert owner.execute(count).fetchone() == (0,)
 
 
-async def test_failures_are_logged_with_address_and_reason_alone(
+async def test_failures_are_logged_with_nothing_but_address_and_reason(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""Who waits for a bcrypt thread, in which order, and who loses the place. One thread, so that the order can be seen."""
+"""The queue for bcrypt: its order, and which requests leave it. With one thread, the order is visible."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ OFFICE, HOME = Client("192.0.2.1", stays), Client("192.0.2.2", stays)
 
 @pytest.fixture
 async def queue(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Passwords]:
-    """Passwords with one thread, which is busy for some tenths of a second."""
+    """Passwords with one thread, which is busy with a check for some tenths of a second."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     made = Passwords()
     busy = asyncio.create_task(made.matches("x", None, Client("198.51.100.1", stays)))
@@ -37,7 +37,7 @@ async def queue(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Passwords]:
     made.close()
 
 
-async def test_log_ins_go_before_sign_ups_and_the_network_with_the_fewest_first(queue: Passwords) -> None:
+async def test_log_ins_precede_sign_ups_and_networks_with_fewer_requests_come_first(queue: Passwords) -> None:
     done: list[str] = []
 
     async def log_in(name: str, client: Client) -> None:
@@ -61,7 +61,7 @@ async def test_log_ins_go_before_sign_ups_and_the_network_with_the_fewest_first(
     ]  # fmt: skip
 
 
-async def test_a_full_queue_is_left_by_the_last_of_the_network_with_the_most(
+async def test_a_full_queue_drops_the_last_request_of_the_network_with_the_most(
     queue: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "FULL_SECONDS", 0.0)
@@ -72,7 +72,7 @@ async def test_a_full_queue_is_left_by_the_last_of_the_network_with_the_most(
     assert [isinstance(result, ApiError) for result in results] == [False] * (passwords.QUEUE - 1) + [True]
 
 
-async def test_a_client_that_leaves_gives_up_its_place(queue: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disconnected_client_leaves_the_queue(queue: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bcrypt, "hashpw", None)  # would be called
     left = asyncio.Event()
 
@@ -88,7 +88,9 @@ async def test_a_client_that_leaves_gives_up_its_place(queue: Passwords, monkeyp
     assert queue.queue == 1
 
 
-async def test_whoever_waits_too_long_is_503(queue: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_waits_too_long_in_the_queue_is_503(
+    queue: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords, "LOG_IN_WAIT_SECONDS", 0.01)
     with pytest.raises(ApiError, match="temporarily unavailable"):
         await queue.matches("x", CHEAP, HOME)

@@ -1,4 +1,4 @@
-"""Which passwords are taken, how they are kept, and that they never come out again."""
+"""Passwords: which are accepted, how they are stored, and that they are never shown."""
 
 import logging
 
@@ -21,7 +21,7 @@ async def test_fewer_than_8_characters_are_400(api: Api) -> None:
 
 
 @pytest.mark.parametrize("password", ["12345678", "😀" * 18, "  in blanks  "])
-async def test_8_characters_to_72_bytes_are_taken_as_they_are(api: Api, password: str) -> None:
+async def test_passwords_from_8_characters_to_72_bytes_are_accepted_unchanged(api: Api, password: str) -> None:
     assert (await api.sign_up(EMAIL, password)).status_code == 201
     assert (await api.log_in(EMAIL, password)).status_code == 200
     for other in {password[:-1], password.strip()} - {password}:
@@ -41,7 +41,9 @@ async def test_more_than_72_bytes_are_401_at_log_in_even_if_the_first_72_are_rig
         assert_error(await api.log_in(EMAIL, password), 401, "Invalid email or password")
 
 
-async def test_it_is_stored_as_bcrypt_of_cost_12_with_a_salt_of_its_own(api: Api, owner: psycopg.Connection) -> None:
+async def test_passwords_are_stored_as_bcrypt_of_cost_12_with_different_salts(
+    api: Api, owner: psycopg.Connection
+) -> None:
     await api.sign_up(EMAIL, "correct horse")
     await api.sign_up("eve@example.com", "correct horse")
     hashes = [row[0] for row in owner.execute("select password_hash from users").fetchall()]
@@ -51,7 +53,7 @@ async def test_it_is_stored_as_bcrypt_of_cost_12_with_a_salt_of_its_own(api: Api
         assert bcrypt.checkpw(b"correct horse", stored.encode())
 
 
-async def test_neither_it_nor_its_hash_is_returned_or_logged(
+async def test_neither_password_nor_hash_is_returned_or_logged(
     api: Api, owner: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -67,26 +69,26 @@ async def test_neither_it_nor_its_hash_is_returned_or_logged(
         await api.request("POST", "/api/auth/login", content=f'{{"email": "{EMAIL}", "password": "{password}"'),
     ]
     assert [answer.status_code for answer in answers] == [201, 409, 400, 400, 200, 401, 401, 400]
-    _assert_nowhere("Tr0ub4d", answers, caplog)
-    _assert_nowhere("$2b$", answers, caplog)
+    _assert_not_shown("Tr0ub4d", answers, caplog)
+    _assert_not_shown("$2b$", answers, caplog)
     owner.execute("alter table users drop column password_hash")
     answers = [await api.sign_up("eve@example.com", password), await api.log_in(EMAIL, password)]
     assert [answer.status_code for answer in answers] == [500, 500]
-    _assert_nowhere("Tr0ub4d", answers, caplog)
-    _assert_nowhere("$2b$", answers, caplog)
+    _assert_not_shown("Tr0ub4d", answers, caplog)
+    _assert_not_shown("$2b$", answers, caplog)
 
 
-async def test_the_hash_is_not_logged_either_where_the_database_refuses_the_row(
+async def test_the_hash_is_not_logged_when_the_database_refuses_the_row(
     api: Api, owner: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """PostgreSQL tells the failing row in the error's detail."""
+    """PostgreSQL's error has the failing row in its detail."""
     owner.execute("alter table users add constraint of_another_release check (char_length(email) > 1000)")
     assert_error(await api.sign_up(EMAIL, "Tr0ub4dor&3"), 500, "Internal server error")
     assert "of_another_release" in caplog.text
-    _assert_nowhere("$2b$", [], caplog)
+    _assert_not_shown("$2b$", [], caplog)
 
 
-def _assert_nowhere(secret: str, answers: list[httpx.Response], caplog: pytest.LogCaptureFixture) -> None:
+def _assert_not_shown(secret: str, answers: list[httpx.Response], caplog: pytest.LogCaptureFixture) -> None:
     assert secret not in caplog.text
     for answer in answers:
         assert secret not in answer.text

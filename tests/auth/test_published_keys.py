@@ -1,4 +1,4 @@
-"""How the published keys are fetched: seldom, once for all who wait, off the event loop, from nobody else."""
+"""Fetching Better Auth's published keys: rarely, once for all waiting requests, without blocking, with limits."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
 class KeyServer:
-    """Publishes the keys of its own making, or whatever a test puts in the answer's place."""
+    """Publishes keys that it generates, or the answer that a test sets."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -37,10 +37,10 @@ class KeyServer:
         self.seconds = 0.0
         self.answer: bytes | None = None
         self.drips = False
-        """Sends a byte at a time and no end."""
+        """Whether it sends its answer byte by byte without end."""
 
     def person(self, kid: str, subject: str = "ada", **others: Any) -> User:
-        """A token by the key of that name, which is made where there is none."""
+        """A user with a token, signed with the key of this id, which is generated if necessary."""
         key = self.keys.setdefault(kid, Ed25519PrivateKey.generate())
         claims = {"sub": subject, "iss": self.url, "aud": self.url, "exp": int(time.time()) + 900, **others}
         return User("", "", jwt.encode(claims, key, "EdDSA", {"kid": kid}))
@@ -93,7 +93,7 @@ async def status(api: Api, user: User) -> int:
     return (await api.list_tasks(user)).status_code
 
 
-async def test_they_are_fetched_once_for_all_who_wait(database_url: str, key_server: KeyServer) -> None:
+async def test_waiting_requests_share_one_fetch(database_url: str, key_server: KeyServer) -> None:
     key_server.seconds = 0.3
     async with service(database_url, key_server) as api:
         people = [key_server.person("first", f"person {number}") for number in range(20)]
@@ -101,7 +101,7 @@ async def test_they_are_fetched_once_for_all_who_wait(database_url: str, key_ser
     assert key_server.asked == 1
 
 
-async def test_made_up_key_ids_ask_at_a_bounded_rate(
+async def test_unknown_key_ids_cause_a_limited_rate_of_fetches(
     database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(database_url, key_server) as api:
@@ -117,7 +117,7 @@ async def test_made_up_key_ids_ask_at_a_bounded_rate(
         assert key_server.asked == 2
 
 
-async def test_a_server_that_hangs_is_waited_for_two_seconds_and_holds_up_nobody_else(
+async def test_a_hanging_key_server_delays_its_requests_by_two_seconds_and_no_others(
     database_url: str, key_server: KeyServer, owner: psycopg.Connection
 ) -> None:
     key_server.seconds = 30
@@ -133,13 +133,13 @@ async def test_a_server_that_hangs_is_waited_for_two_seconds_and_holds_up_nobody
         assert answered >= 5
         assert_error(await waiting, 503, "Service temporarily unavailable")
         assert 1 < time.monotonic() - began < 15
-        # Asked again at once, it is not asked again.
+        # A second request within the pause causes no second fetch.
         assert_error(await api.list_tasks(key_server.person("first")), 503, "Service temporarily unavailable")
     assert key_server.asked == 1
 
 
 @pytest.mark.parametrize("others_stay", [True, False], ids=["one of two", "the last"])
-async def test_a_key_that_is_withdrawn_ends_in_the_background(
+async def test_a_withdrawn_key_is_dropped_by_the_refresh_in_the_background(
     database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch, others_stay: bool
 ) -> None:
     monkeypatch.setattr(better_auth, "REFRESH_SECONDS", 0.5)
@@ -158,7 +158,7 @@ async def test_a_key_that_is_withdrawn_ends_in_the_background(
     assert key_server.asked > 1
 
 
-async def test_after_a_long_time_without_tokens_the_first_waits_for_the_keys(
+async def test_the_first_token_after_a_long_pause_waits_for_the_keys(
     database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(database_url, key_server) as api:
@@ -172,10 +172,10 @@ async def test_after_a_long_time_without_tokens_the_first_waits_for_the_keys(
         assert await asyncio.gather(*(status(api, user) for user in stolen)) == [401] * 5
 
 
-async def test_a_server_that_drips_holds_no_thread_and_delays_no_stop(
+async def test_a_slow_key_server_occupies_no_thread_and_does_not_delay_the_stop(
     database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before, each fetch held a thread for as long as the server liked, and the stop waited for all of them."""
+    """A fetch in a thread would occupy it as long as the server sends, and the stop would wait for it."""
     monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", 0.0)
     monkeypatch.setattr(better_auth, "FETCH_SECONDS", 0.3)
     key_server.answer, key_server.drips = ok(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n"), True
@@ -190,7 +190,7 @@ async def test_a_server_that_drips_holds_no_thread_and_delays_no_stop(
     assert threading.active_count() == threads
 
 
-async def test_nobody_asks_while_nobody_uses_such_tokens(
+async def test_keys_are_not_fetched_while_no_token_needs_them(
     database_url: str, key_server: KeyServer, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(better_auth, "REFRESH_SECONDS", 0.0)
@@ -202,7 +202,7 @@ async def test_nobody_asks_while_nobody_uses_such_tokens(
     assert key_server.asked == 1
 
 
-async def test_only_a_certificate_that_is_trusted_is(
+async def test_the_key_servers_certificate_is_verified(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("-subj", "/CN=keys", "-addext", "subjectAltName=IP:127.0.0.1")
@@ -222,7 +222,7 @@ async def test_only_a_certificate_that_is_trusted_is(
     server.close()
 
 
-async def test_a_key_too_weak_is_no_key(database_url: str, key_server: KeyServer) -> None:
+async def test_a_weak_key_is_ignored(database_url: str, key_server: KeyServer) -> None:
     key = generate_private_key(65537, 1024)
     weak = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "alg": "RS256", "kid": "weak"}
     key_server.answer = ok(json.dumps({"keys": [weak]}).encode())
@@ -263,7 +263,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_an_answer_that_is_no_key_set_opens_nothing(
+async def test_an_answer_that_is_not_a_key_set_accepts_no_token(
     database_url: str, key_server: KeyServer, owner: psycopg.Connection, name: str
 ) -> None:
     user = key_server.person("first")
@@ -272,7 +272,7 @@ async def test_an_answer_that_is_no_key_set_opens_nothing(
     )
     key_server.answer = ANSWERS[name]
     async with service(database_url, key_server, owner) as api:
-        # Without a key set it is 503; in a set without keys that may be used, the key is unknown.
+        # Without a key set the answer is 503. A set without usable keys leaves the key unknown: 401.
         without_the_key = name in ("a secret", "no keys", "for encryption")
         assert_error(await api.list_tasks(user), 401 if without_the_key else 503)
         assert_error(await api.list_tasks(User("", "", secret)), 401, "Unauthorized")
@@ -280,7 +280,7 @@ async def test_an_answer_that_is_no_key_set_opens_nothing(
     assert key_server.asked == 1
 
 
-async def test_an_answer_ends_at_64_kib(database_url: str, key_server: KeyServer) -> None:
+async def test_a_key_set_over_64_kib_is_refused(database_url: str, key_server: KeyServer) -> None:
     document = key_server.document()
     for size, expected in ((65536, 200), (65537, 503), (10_000_000, 503)):
         key_server.answer = ok(document.ljust(size))
@@ -288,7 +288,7 @@ async def test_an_answer_ends_at_64_kib(database_url: str, key_server: KeyServer
             assert await status(api, key_server.person("first")) == expected, size
 
 
-async def test_known_keys_stay_when_an_answer_is_none(
+async def test_known_keys_stay_when_a_fetch_fails(
     database_url: str, key_server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(database_url, key_server) as api:

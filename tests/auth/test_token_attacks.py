@@ -1,4 +1,4 @@
-"""Every attack on a token gets the one answer to the byte, and the memory of verified tokens opens no door."""
+"""Attacks with forged tokens: every one gets the same 401, byte for byte, with and without the token cache."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from tests.support.token_attacks import ATTACKS, EITHER, GOOD, HARMLESS, HEADER,
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_with_the_same_bytes(service: ServiceProcess, name: str) -> None:
+def test_every_attack_gets_the_same_401(service: ServiceProcess, name: str) -> None:
     status, headers, body = ask(service, ATTACKS[name])
     assert (status, body) == (b"HTTP/1.1 401 Unauthorized", REFUSAL)
     assert headers == REFUSAL_HEADERS | ({b"cache-control: no-store"} if ATTACKS[name] else set())
@@ -28,19 +28,19 @@ def test_an_attack_is_refused_with_the_same_bytes(service: ServiceProcess, name:
 @pytest.mark.parametrize(
     "request_line", [b"POST /api/tasks", b"GET /api/tasks/1", b"PUT /api/tasks/1", b"DELETE /api/tasks/1"]
 )
-def test_the_answer_is_the_same_for_every_call(service: ServiceProcess, request_line: bytes) -> None:
+def test_every_call_gives_the_same_401(service: ServiceProcess, request_line: bytes) -> None:
     values = [b"Bearer x"]
     assert ask(service, values, request_line) == ask(service, values)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_signed_with_our_key_and_right_is_let_in(service: ServiceProcess, name: str) -> None:
+def test_a_valid_token_is_accepted(service: ServiceProcess, name: str) -> None:
     status, _, body = ask(service, [b"Bearer " + HARMLESS[name]])
     assert (status, body) == (b"HTTP/1.1 200 OK", b'{"tasks":[]}')
 
 
 @pytest.mark.parametrize("name", EITHER)
-def test_what_is_signed_with_our_key_and_odd_breaks_nothing(service: ServiceProcess, name: str) -> None:
+def test_an_unusual_signed_token_never_causes_a_500(service: ServiceProcess, name: str) -> None:
     status, _, _ = ask(service, [b"Bearer " + EITHER[name]])
     assert status in (b"HTTP/1.1 200 OK", b"HTTP/1.1 401 Unauthorized")
 
@@ -48,7 +48,7 @@ def test_what_is_signed_with_our_key_and_odd_breaks_nothing(service: ServiceProc
 @pytest.mark.parametrize(
     "value", [b"bearer " + GOOD, b"BEARER " + GOOD, b"  Bearer " + GOOD + b"  ", b"Bearer   " + GOOD]
 )
-def test_case_of_the_scheme_and_blanks_around_do_not_matter(service: ServiceProcess, value: bytes) -> None:
+def test_the_case_of_bearer_and_surrounding_blanks_do_not_matter(service: ServiceProcess, value: bytes) -> None:
     assert ask(service, [value])[0] == b"HTTP/1.1 200 OK"
 
 
@@ -60,12 +60,12 @@ async def tokens(database_url: str) -> AsyncIterator[Tokens]:
 
 
 async def user_of(tokens: Tokens, authorization: bytes) -> User:
-    """As for a request."""
+    """The user, determined as for a request."""
     return tokens.remembered(authorization) or await tokens.verify(authorization)
 
 
 @pytest.mark.anyio
-async def test_one_letter_changed_in_a_token_that_is_remembered_is_refused(tokens: Tokens) -> None:
+async def test_a_remembered_token_with_one_changed_letter_is_refused(tokens: Tokens) -> None:
     good = b"Bearer " + GOOD
     await user_of(tokens, good)
     for position in range(len(good)):
@@ -77,7 +77,7 @@ async def test_one_letter_changed_in_a_token_that_is_remembered_is_refused(token
 
 
 @pytest.mark.anyio
-async def test_iat_may_be_as_far_ahead_as_two_clocks_and_no_further(tokens: Tokens) -> None:
+async def test_iat_may_be_ahead_by_the_allowed_clock_difference_only(tokens: Tokens) -> None:
     now = int(time.time())
     await user_of(tokens, b"Bearer " + sign(HEADER, claims(iat=now + 10)))
     with pytest.raises(ApiError):
@@ -85,7 +85,7 @@ async def test_iat_may_be_as_far_ahead_as_two_clocks_and_no_further(tokens: Toke
 
 
 @pytest.mark.anyio
-async def test_a_remembered_token_ends_at_its_exp(tokens: Tokens) -> None:
+async def test_a_remembered_token_expires_at_its_exp(tokens: Tokens) -> None:
     expires = int(time.time()) + 2
     short = f"Bearer {token(user_id=str(uuid.uuid4()), exp=expires)}".encode()
     while time.time() < expires - 0.05:
@@ -97,7 +97,7 @@ async def test_a_remembered_token_ends_at_its_exp(tokens: Tokens) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_memory_of_tokens_is_bounded_and_keeps_no_refused_one(
+async def test_the_token_cache_is_bounded_and_holds_no_refused_token(
     tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_module, "CACHE_SIZE", 20)
@@ -112,18 +112,18 @@ async def test_the_memory_of_tokens_is_bounded_and_keeps_no_refused_one(
 
 
 @pytest.mark.anyio
-async def test_a_token_is_remembered_once_however_it_is_spelt(tokens: Tokens) -> None:
-    """Before, each number of blanks after the scheme took memory of its own: 2 GB with one token."""
+async def test_a_token_is_cached_once_for_all_its_spellings(tokens: Tokens) -> None:
+    """Otherwise each number of blanks after the scheme would be an entry of its own: 2 GB with one token."""
     for spelling in (b"Bearer %b", b"bearer %b", b"BEARER   %b", b"Bearer%b%%b" % (b" " * 1000), b"Bearer %b   "):
         assert await user_of(tokens, spelling % GOOD)
     assert list(tokens._remembered) == [b"Bearer " + GOOD]
-    for addition in (b"!", b"\xff", b"=", b".", b"!" * 100):  # Python's base64 decoder skips most of them
+    for addition in (b"!", b"\xff", b"=", b".", b"!" * 100):  # Python's base64 decoder skips most other characters
         with pytest.raises(ApiError):
             await user_of(tokens, b"Bearer " + GOOD + addition)
     assert len(tokens._remembered) == 1
 
 
-def test_a_header_above_8_kib_is_401(service: ServiceProcess) -> None:
+def test_an_authorization_header_above_8_kib_is_401(service: ServiceProcess) -> None:
     padding = 8192 - len(b"Bearer ") - len(GOOD)
     assert ask(service, [b"Bearer " + b" " * padding + GOOD])[0] == b"HTTP/1.1 200 OK"
     status, _, body = ask(service, [b"Bearer " + b" " * (padding + 1) + GOOD])

@@ -1,4 +1,4 @@
-"""Tokens that were ended before their `exp`: where the end is seen, when, and what it costs."""
+"""Tokens that end before their `exp` (sign-out, deleted account): where and when, and the number of statements."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ CHECK = "find_token_cutoffs"
 
 @pytest.fixture
 def end_tokens(owner: psycopg.Connection) -> EndTokens:
-    """Ends all tokens of a user that are older than the next second, as the commands do."""
+    """Ends all tokens that a user has got until now, as the account commands do."""
 
     def end(user: User) -> None:
         insert = "insert into token_cutoffs values (%s, date_trunc('second', now()) + interval '1 second')"
@@ -30,7 +30,7 @@ def end_tokens(owner: psycopg.Connection) -> EndTokens:
 
 
 def short(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A short time in place of the 30 seconds."""
+    """Replaces the 30 seconds by a short time."""
     monkeypatch.setattr(tokens, "RECHECK_SECONDS", 0.3)
     return 0.31
 
@@ -42,7 +42,7 @@ async def test_an_ended_token_is_401_on_every_call(
     user = api.user()
     task = (await api.task(user))["id"]
     end_tokens(user)
-    assert (await api.list_tasks(user)).status_code == 200, "it is remembered"
+    assert (await api.list_tasks(user)).status_code == 200, "the token is cached"
     await asyncio.sleep(seconds)
     for answer in (
         await api.list_tasks(user),
@@ -55,9 +55,7 @@ async def test_an_ended_token_is_401_on_every_call(
     assert (await api.list_tasks(api.user())).status_code == 200
 
 
-async def test_a_worker_that_sees_it_for_the_first_time_refuses_it(
-    api: Api, end_tokens: EndTokens, database_url: str
-) -> None:
+async def test_another_worker_refuses_an_ended_token(api: Api, end_tokens: EndTokens, database_url: str) -> None:
     user = api.user()
     assert (await api.list_tasks(user)).status_code == 200
     end_tokens(user)
@@ -65,19 +63,17 @@ async def test_a_worker_that_sees_it_for_the_first_time_refuses_it(
         assert_error(await another.list_tasks(user), 401, "Unauthorized")
 
 
-async def test_a_token_of_a_deleted_account_ends_too(
-    api: Api, end_tokens: EndTokens, owner: psycopg.Connection
-) -> None:
+async def test_tokens_of_a_deleted_account_end(api: Api, end_tokens: EndTokens, owner: psycopg.Connection) -> None:
     user = api.user()
     owner.execute("delete from users where id = %s", (user.id,))
     end_tokens(user)
     assert_error(await api.list_tasks(user), 401, "Unauthorized")
 
 
-async def test_a_log_in_after_the_end_gets_a_good_token_in_the_same_second(
+async def test_a_log_in_in_the_second_of_the_sign_out_gets_a_valid_token(
     api: Api, end_tokens: EndTokens, owner: psycopg.Connection
 ) -> None:
-    """The time in a token has whole seconds, so the cutoff lies up to a second ahead."""
+    """`iat` has whole seconds, so the cutoff is up to a second in the future."""
     account = (await api.sign_up("ada@example.com")).json()
     old = User(account["user"]["id"], "ada@example.com", account["token"])
     end_tokens(old)
@@ -86,9 +82,7 @@ async def test_a_log_in_after_the_end_gets_a_good_token_in_the_same_second(
     assert (await api.list_tasks(new)).status_code == 200
 
 
-async def test_a_token_without_iat_ends_with_the_others_and_a_later_one_does_not(
-    api: Api, end_tokens: EndTokens
-) -> None:
+async def test_tokens_without_iat_end_and_later_tokens_do_not(api: Api, end_tokens: EndTokens) -> None:
     user = api.user()
     end_tokens(user)
     without, later = (
@@ -98,7 +92,7 @@ async def test_a_token_without_iat_ends_with_the_others_and_a_later_one_does_not
     assert (await api.list_tasks(later)).status_code == 200
 
 
-async def test_a_token_is_looked_up_once_however_many_requests_bring_it(
+async def test_concurrent_requests_with_one_token_share_one_lookup(
     api: Api, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = short(monkeypatch)
@@ -109,14 +103,14 @@ async def test_a_token_is_looked_up_once_however_many_requests_bring_it(
         await asyncio.sleep(seconds)
 
 
-async def test_many_tokens_at_once_share_statements(api: Api, statements: list[str]) -> None:
+async def test_lookups_of_many_tokens_share_statements(api: Api, statements: list[str]) -> None:
     answers = await asyncio.gather(*(api.list_tasks(api.user()) for _ in range(40)))
     assert [answer.status_code for answer in answers] == [200] * 40
     assert statements.count(CHECK) <= 3
     assert statements.count("list_tasks") == 40
 
 
-async def test_an_ended_token_is_not_looked_up_by_each_request(
+async def test_an_ended_token_is_not_looked_up_for_each_request(
     api: Api, end_tokens: EndTokens, statements: list[str]
 ) -> None:
     user = api.user()
@@ -126,7 +120,7 @@ async def test_an_ended_token_is_not_looked_up_by_each_request(
     assert statements == [CHECK]
 
 
-async def test_without_the_database_a_good_token_is_503_and_another_401(api_without_database: Api) -> None:
+async def test_without_the_database_a_valid_token_is_503_and_an_invalid_one_401(api_without_database: Api) -> None:
     user = str(uuid.uuid4())
     assert_error(await api_without_database.list_tasks(User(user, "", token(user_id=user))), 503)
     assert_error(

@@ -1,4 +1,4 @@
-"""Who is let in: the tokens that are good, and that everything else is the same 401."""
+"""Tokens: which are accepted, and the one 401 for all others."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tests.support.token_status import status
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_token_is_hs256_and_says_whose_it_is(api: Api) -> None:
+async def test_an_issued_token_is_hs256_with_user_id_and_email(api: Api) -> None:
     account = (await api.sign_up("ada@example.com")).json()
     assert jwt.get_unverified_header(account["token"])["alg"] == "HS256"
     claims = jwt.decode(account["token"], SECRET, ["HS256"])
@@ -26,25 +26,25 @@ async def test_a_token_is_hs256_and_says_whose_it_is(api: Api) -> None:
     assert claims["exp"] - claims["iat"] == 24 * 3600
 
 
-async def test_it_lasts_as_long_as_the_settings_say(database_url: str) -> None:
+async def test_a_token_lasts_as_long_as_jwt_expiration_hours(database_url: str) -> None:
     async with serve(settings(database_url, jwt_expiration_hours=0.5)) as api:
         claims = jwt.decode((await api.sign_up("ada@example.com")).json()["token"], SECRET, ["HS256"])
     assert claims["exp"] - claims["iat"] == 1800
 
 
-async def test_the_token_of_a_user_is_good_with_the_scheme_in_any_case(api: Api) -> None:
+async def test_the_scheme_bearer_is_accepted_in_any_case(api: Api) -> None:
     user = api.user()
     for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
         assert await status(api, f"{scheme} {user.token}") == 200, scheme
 
 
-async def test_a_header_above_8_kib_is_401_even_with_a_good_token(api: Api) -> None:
+async def test_an_authorization_header_above_8_kib_is_401_even_with_a_valid_token(api: Api) -> None:
     good = f"Bearer {api.user().token}"
     assert await status(api, good.ljust(8 * 1024)) == 200
     assert await status(api, good.ljust(8 * 1024 + 1)) == 401
 
 
-async def test_a_header_that_holds_no_bearer_token_is_401(api: Api) -> None:
+async def test_a_header_without_a_bearer_token_is_401(api: Api) -> None:
     good = api.user().token
     assert_error(await api.get("/api/tasks"), 401, "Unauthorized")
     for authorization in (
@@ -57,7 +57,7 @@ async def test_a_header_that_holds_no_bearer_token_is_401(api: Api) -> None:
         assert await status(api, authorization) == 401, authorization
 
 
-async def test_two_authorization_headers_are_401_in_either_order(api: Api) -> None:
+async def test_two_authorization_headers_are_401(api: Api) -> None:
     good, other = (f"Bearer {api.user().token}" for _ in range(2))
     for pair in ((good, other), (good, "Bearer x"), ("Bearer x", good)):
         headers = [("Authorization", value) for value in pair]
@@ -65,14 +65,14 @@ async def test_two_authorization_headers_are_401_in_either_order(api: Api) -> No
         assert_error(response, 401, "Unauthorized")
 
 
-async def test_a_token_elsewhere_than_in_the_header_is_401(api: Api) -> None:
+async def test_a_token_outside_the_authorization_header_is_401(api: Api) -> None:
     good = api.user().token
     assert_error(await api.get(f"/api/tasks?token={good}&access_token={good}"), 401, "Unauthorized")
     assert_error(await api.get("/api/tasks", headers={"Cookie": f"token={good}; session={good}"}), 401, "Unauthorized")
     assert_error(await api.get("/api/tasks", headers={"X-Access-Token": good}), 401, "Unauthorized")
 
 
-async def test_no_token_outlives_its_exp(api: Api) -> None:
+async def test_no_token_is_accepted_after_its_exp(api: Api) -> None:
     expires = int(time.time()) + 2
     short = token(user_id=api.user().id, exp=expires)
     assert await status(api, f"Bearer {short}") == 200
@@ -80,7 +80,7 @@ async def test_no_token_outlives_its_exp(api: Api) -> None:
     assert await status(api, f"Bearer {short}") == 401
 
 
-async def test_every_401_is_the_same_to_the_byte(api: Api) -> None:
+async def test_every_401_has_the_same_bytes(api: Api) -> None:
     task_id = (await api.task(api.user()))["id"]
     expired = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()), exp=1)}"}
     answers = set()
@@ -98,7 +98,9 @@ async def test_every_401_is_the_same_to_the_byte(api: Api) -> None:
     assert len(answers) == 1, answers
 
 
-async def test_the_token_of_a_user_who_is_gone(api: Api, owner: psycopg.Connection) -> None:
+async def test_the_token_of_a_deleted_user_reads_nothing_and_creates_nothing(
+    api: Api, owner: psycopg.Connection
+) -> None:
     user = api.user()
     task = await api.task(user)
     owner.execute("delete from users where id = %s", (user.id,))

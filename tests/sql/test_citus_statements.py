@@ -1,6 +1,6 @@
-"""What Citus demands of statements and migrations, held without Citus. tests/drills/test_citus.py runs them on it.
+"""Citus's requirements for statements and migrations, checked without Citus. tests/drills/test_citus.py uses a cluster.
 
-The third demand, the distribution column in every predicate on `tasks`, is proven in test_sql_ownership.py.
+test_sql_ownership.py checks one more: every predicate on `tasks` contains the distribution column.
 """
 
 import re
@@ -16,7 +16,7 @@ from tests.support.statements import QUERIES, USES
 
 CITUS = MIGRATIONS.parent / "citus.sql"
 INSERT = "insert into login_attempts as known (key, attempts, expires_at) values ($1, 1, now()) on conflict (key)"
-# What Citus 13 refused, and the part that the checker has to name.
+# Statements that Citus 13 refused, and the expression that the checker must report.
 REFUSED = {
     "returning": ("update tasks set title = '' returning to_json(title)::text", "to_json"),
     "do update": (f"{INSERT} do update set expires_at = now()", "now()"),
@@ -37,23 +37,23 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_what_a_statement_writes_and_returns_is_immutable(owner: psycopg.Connection, name: str) -> None:
+def test_statements_write_and_return_only_immutable_expressions(owner: psycopg.Connection, name: str) -> None:
     assert refused(owner, QUERIES[name].sql, USES[name].types) == []
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_checker_finds_what_is_not(owner: psycopg.Connection, name: str) -> None:
+def test_the_checker_reports_mutable_expressions(owner: psycopg.Connection, name: str) -> None:
     sql, part = REFUSED[name]
     (expression,) = refused(owner, sql, ["bytea", "float8"])
     assert part in expression
 
 
 @pytest.mark.parametrize("sql", ACCEPTED)
-def test_the_checker_accepts_what_is(owner: psycopg.Connection, sql: str) -> None:
+def test_the_checker_accepts_immutable_expressions(owner: psycopg.Connection, sql: str) -> None:
     assert refused(owner, sql, ["bytea", "float8"]) == []
 
 
-def test_every_table_has_its_place_on_citus(owner: psycopg.Connection) -> None:
+def test_citus_sql_names_every_table(owner: psycopg.Connection) -> None:
     """A table that is only on the coordinator does not exist for the service on a worker node."""
     tables = owner.execute("select tablename from pg_tables where schemaname = 'public' and tablename !~ '^_?yoyo'")
     placed = re.findall(r"'(\w+)'::regclass", CITUS.read_text("utf-8"))
@@ -65,7 +65,7 @@ def test_a_migration_changes_tasks_last(path: Path) -> None:
     assert not after_tasks(path.read_text("utf-8"))
 
 
-def test_the_order_of_a_migration_is_seen() -> None:
+def test_a_migration_that_changes_tasks_too_early_is_reported() -> None:
     change, function = "alter table tasks add column a text;", "drop function task_json;"
     assert after_tasks(change + function) == ["DropStmt"]
     assert after_tasks(change + "alter table users add column a text;") == ["AlterTableStmt"]

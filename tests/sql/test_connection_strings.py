@@ -1,4 +1,4 @@
-"""Connection strings as people paste them; test_tls.py shows them at work."""
+"""Parsing of the connection strings that providers show; test_tls.py connects with them."""
 
 import ssl
 from typing import Any
@@ -13,7 +13,7 @@ NEON = "ep-cool-rain-123456.eu-central-1.aws.neon.tech"
 NEON_POOLER = "ep-cool-rain-123456-pooler.eu-central-1.aws.neon.tech"
 SUPABASE = "aws-0-eu-central-1.pooler.supabase.com"
 
-# string, (user, password, host, port, database), libpq's sslmode, pooled
+# connection string, (user, password, host, port, database), libpq's sslmode, pooled
 STRINGS = {
     "Neon": (
         f"postgresql://owner:npg_x@{NEON}/neondb?sslmode=require&channel_binding=require",
@@ -92,7 +92,9 @@ STRINGS = {
 
 
 @pytest.mark.parametrize(("url", "parts", "ssl_mode", "pooled"), STRINGS.values(), ids=STRINGS.keys())
-def test_is_understood(url: str, parts: tuple[Any, ...], ssl_mode: str, pooled: bool) -> None:
+def test_a_connection_string_is_parsed_for_both_drivers(
+    url: str, parts: tuple[Any, ...], ssl_mode: str, pooled: bool
+) -> None:
     target = connection_string.parse(url)
     connect, libpq = target.connect, target.libpq
 
@@ -117,7 +119,7 @@ def test_is_understood(url: str, parts: tuple[Any, ...], ssl_mode: str, pooled: 
     assert parse_uri(target.yoyo_url).args == libpq
 
 
-def test_neon_string_sends_nothing_unknown() -> None:
+def test_neons_string_leads_to_no_unknown_parameter() -> None:
     target = connection_string.parse(STRINGS["Neon"][0])
     assert set(target.connect) == {"host", "port", "user", "password", "database", "ssl", "server_settings"}
     assert set(target.libpq) == {"host", "port", "user", "password", "dbname", "sslmode", "sslrootcert"}
@@ -134,12 +136,12 @@ def test_neon_string_sends_nothing_unknown() -> None:
         ("postgresql://u@localhost:6432/d?pgbouncer=false", "localhost", 6432, False),
     ],
 )
-def test_direct_leaves_the_pooler(url: str, host: str, port: int, pooled: bool) -> None:
+def test_direct_replaces_the_address_of_a_known_pooler(url: str, host: str, port: int, pooled: bool) -> None:
     target = connection_string.direct(url)
     assert (target.libpq["host"], target.libpq["port"], target.pooled) == (host, str(port), pooled)
 
 
-def test_parameters() -> None:
+def test_known_parameters_are_passed_on_and_others_ignored() -> None:
     target = connection_string.parse(
         "postgresql://u@localhost/d?application_name=todo&connect_timeout=7"
         "&options=-c%20statement_timeout%3D5s&schema=work&tcp_user_timeout=3&sslmode="
@@ -150,7 +152,7 @@ def test_parameters() -> None:
     assert target.ignored == ("schema", "tcp_user_timeout")
 
 
-def test_options_at_a_pooler() -> None:
+def test_a_pooler_gets_neons_endpoint_option_but_no_settings() -> None:
     project = connection_string.parse(f"postgresql://u@{NEON_POOLER}/d?options=endpoint%3Dep-cool-rain-123456")
     assert project.connect["server_settings"] == {"options": "endpoint=ep-cool-rain-123456"}
     assert project.libpq["options"] == "endpoint=ep-cool-rain-123456"
@@ -185,12 +187,12 @@ def test_options_at_a_pooler() -> None:
         (f"postgresql://u:SECRET@h/d?sslcert={__file__}", "sslcert"),
     ],
 )
-def test_is_refused_without_a_word_of_it(url: str, sentence: str) -> None:
+def test_a_bad_connection_string_is_refused_without_quoting_it(url: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence) as refusal:
         connection_string.parse(url)
     assert "SEC" not in str(refusal.value)
     assert refusal.value.__cause__ is None and (refusal.value.__context__ is None or refusal.value.__suppress_context__)
 
 
-def test_password_is_not_shown() -> None:
+def test_repr_hides_the_password() -> None:
     assert "SECRET" not in repr(connection_string.parse("postgresql://u:SECRET@h/d?sslpassword=SECRET"))

@@ -1,4 +1,4 @@
-"""The database refuses bad rows by itself, and each refusal that a request can meet has its answer."""
+"""The database's constraints refuse bad rows, and each violation that a request can cause has an HTTP answer."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,7 @@ from tests.support.databases import Template
 pytestmark = pytest.mark.anyio
 
 KNOWN, UNKNOWN = uuid.UUID(int=1), uuid.UUID(int=2)
-# For each constraint a row that only it refuses, and the answer.
+# For each constraint, a row that violates only this one, and the HTTP answer.
 USER = "insert into users (id, email, password_hash) values (gen_random_uuid(), $1, '')"
 WITHOUT_PASSWORD = "insert into users (id, email) values (gen_random_uuid(), $1)"
 TASK = "insert into tasks (id, user_id, title, description) values (gen_random_uuid(), $1, $2, $3)"
@@ -52,7 +52,7 @@ def url(template: Template) -> Iterator[str]:
 
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """In a transaction that is taken back, with one user."""
+    """In a transaction that is rolled back, with one user."""
     connection = await asyncpg.connect(url)
     transaction = connection.transaction()
     await transaction.start()
@@ -62,8 +62,8 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-def test_the_table_has_every_constraint_that_a_request_can_violate(owner: psycopg.Connection) -> None:
-    # Not the primary keys, whose ids the service makes, and not PostgreSQL 18's NOT NULLs.
+def test_every_constraint_that_a_request_can_violate_has_an_answer(owner: psycopg.Connection) -> None:
+    # Without the primary keys, whose ids the service generates, and PostgreSQL 18's NOT NULL constraints.
     rows = owner.execute(
         "select conname from pg_constraint"
         " where connamespace = 'public'::regnamespace and contype in ('u', 'c', 'f', 'x') and conrelid::regclass::text"
@@ -86,7 +86,7 @@ async def test_a_bad_row_is_refused(
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-async def test_a_shards_number_is_no_part_of_the_name(connection: asyncpg.Connection, name: str) -> None:
+async def test_a_constraint_is_found_by_its_name_with_a_shard_number(connection: asyncpg.Connection, name: str) -> None:
     table = name.partition("_")[0]
     await connection.execute(f"alter table {table} rename constraint {name} to {name}_102026")
     sql, values = next((sql, values) for refused, sql, values, *_ in REFUSED if refused == name)
@@ -106,7 +106,7 @@ AS_CITUS_FORWARDS_IT = """
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-async def test_the_name_is_found_in_the_message_where_it_comes_without(
+async def test_a_constraint_is_found_by_the_message_when_the_error_has_no_name(
     connection: asyncpg.Connection, name: str
 ) -> None:
     sql, values = next((sql, values) for refused, sql, values, *_ in REFUSED if refused == name)
@@ -122,12 +122,12 @@ async def test_the_name_is_found_in_the_message_where_it_comes_without(
 
 
 @pytest.mark.parametrize(("sql", "values"), LONGEST)
-async def test_a_row_at_the_limit_is_taken(connection: asyncpg.Connection, sql: str, values: list[object]) -> None:
+async def test_a_row_at_the_limit_is_accepted(connection: asyncpg.Connection, sql: str, values: list[object]) -> None:
     assert await connection.execute(sql, *values) == "INSERT 0 1"
 
 
 @pytest.mark.parametrize(("name", "sql"), IMPOSSIBLE)
-async def test_what_no_request_can_do_has_no_answer_of_its_own(
+async def test_a_violation_that_no_request_can_cause_has_no_answer(
     connection: asyncpg.Connection, name: str, sql: str
 ) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as raised:
@@ -136,7 +136,7 @@ async def test_what_no_request_can_do_has_no_answer_of_its_own(
     assert constraint_error(raised.value) is None
 
 
-async def test_one_users_task_ids_are_nothing_to_another(connection: asyncpg.Connection) -> None:
+async def test_two_users_may_have_tasks_with_the_same_id(connection: asyncpg.Connection) -> None:
     other = await connection.fetchval(
         "insert into users (id, email, password_hash) values (gen_random_uuid(), 'other@example.com', '') returning id"
     )
@@ -155,6 +155,6 @@ def test_the_database_and_python_agree_on_what_is_blank(owner: psycopg.Connectio
         "select n from generate_series(1, 1114111) n, lateral (values (chr(n) || 'x'), ('x' || chr(n))) as t (title)"
         f" where n not between 55296 and 57343 and not {row[0]}".encode()
     )
-    # All the characters there are: those that the database refuses at an end are those that str.strip takes off.
+    # Over all of Unicode: the constraint refuses a character at either end if and only if str.strip removes it.
     blank = [number for number in range(1, 0x110000) if not chr(number).strip()]
     assert sorted(number for (number,) in rows) == sorted(blank * 2)

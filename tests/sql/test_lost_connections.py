@@ -1,4 +1,4 @@
-"""A connection that dies under a request is not the client's problem, whatever the statement and the moment."""
+"""A database connection is lost during a request: the client gets its answer, for every statement and moment."""
 
 import asyncio
 import uuid
@@ -28,7 +28,7 @@ class Case(NamedTuple):
     request: Callable[[Api, User, str], Awaitable[httpx.Response]]
     status: int
     tasks: int = 1
-    """How many the user has afterwards; one before."""
+    """Number of the user's tasks afterwards; before, there is one."""
 
 
 def sign_up(api: Api, user: User, task: str) -> Awaitable[httpx.Response]:
@@ -40,7 +40,7 @@ def log_in(api: Api, user: User, task: str) -> Awaitable[httpx.Response]:
 
 
 async def create_uncounted(api: Api, user: User, task: str) -> httpx.Response:
-    """The second create, which counts no tasks for TASK_LIMIT."""
+    """The user's second create, which does not count tasks for TASK_LIMIT."""
     assert (await api.create_task(user)).status_code == 201
     return await api.create_task(user)
 
@@ -74,14 +74,14 @@ CASES = {
     "delete_task": Case(lambda api, user, task: api.delete_task(user, task), 204, tasks=0),
     "ping": Case(lambda api, user, task: api.get("/health"), 200),
 }
-# For the start, after a sign-up, every ten seconds, and for Better Auth's users, whose own tests cut its connection.
+# Sent at the start, after a sign-up, every ten seconds, and for users of Better Auth (tests/auth/test_better_auth.py).
 OTHERS = {"applied_migrations", "take_back_attempt", "sweep_attempts", "create_task_and_user"}
 each_statement = pytest.mark.parametrize("name", CASES)
 
 
 @pytest.fixture(params=[False, True], ids=["direct", "pooled"])
 async def api(request: pytest.FixtureRequest, proxy: PostgresProxy, owner: psycopg.Connection) -> AsyncIterator[Api]:
-    """The service at the wire's end; as for a transaction pooler it prepares nothing."""
+    """The service, connected through the proxy; "pooled": without prepared statements, as for a transaction pooler."""
     url = proxy.url(pgbouncer="true") if request.param else proxy.url()
     async with serve(settings(url), owner) as api:
         yield api
@@ -109,8 +109,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def assert_whole(api: Api, proxy: PostgresProxy, name: str = "") -> None:
-    """The pool opens all its connections, and no more; after `name` ping, the probe may have one."""
+async def assert_pool_complete(api: Api, proxy: PostgresProxy, name: str = "") -> None:
+    """The pool can open all its connections and no more; after `ping`, the health check may have one besides."""
     assert api.owner
     owner, users = api.owner, [api.user() for _ in range(POOL_SIZE + 2)]
     expected = {POOL_SIZE, POOL_SIZE + 1} if name == "ping" else {POOL_SIZE}
@@ -138,13 +138,13 @@ def assert_done_once(owner: psycopg.Connection, name: str, user: User, answer: h
         assert number(owner, sql, user.id, task["id"], task["title"]) == 1
 
 
-async def test_no_statement_is_left_out() -> None:
+async def test_every_statement_has_a_case() -> None:
     assert CASES.keys() | OTHERS == USES.keys()
 
 
 @each_statement
 @pytest.mark.parametrize("moment", [Moment.PREPARED, Moment.BEFORE, Moment.AFTER])
-async def test_the_client_sees_nothing(
+async def test_a_connection_lost_once_does_not_affect_the_client(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str, moment: Moment
 ) -> None:
     request = CASES[name].request
@@ -158,12 +158,12 @@ async def test_the_client_sees_nothing(
     answer = await request(api, user, task)
     assert not proxy.cuts_left
     assert_done_once(owner, name, user, answer)
-    await assert_whole(api, proxy, name)
+    await assert_pool_complete(api, proxy, name)
 
 
 @each_statement
 @pytest.mark.parametrize("api", [False], ids=["direct"], indirect=True)
-async def test_the_client_sees_nothing_while_the_first_still_runs(
+async def test_a_retry_while_the_first_statement_still_runs_does_not_affect_the_client(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str
 ) -> None:
     await CASES[name].request(api, *await new(api))  # to prepare takes a lock, too
@@ -176,11 +176,11 @@ async def test_the_client_sees_nothing_while_the_first_still_runs(
         await until(lambda: number(owner, WAITING) == 2)
     owner.execute("commit")
     assert_done_once(owner, name, user, await call)
-    await assert_whole(api, proxy, name)
+    await assert_pool_complete(api, proxy, name)
 
 
 @each_statement
-async def test_lost_twice_is_503_and_done_at_most_once(
+async def test_a_connection_lost_twice_is_503_and_the_change_is_made_at_most_once(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, name: str
 ) -> None:
     user, task = await new(api)
@@ -191,10 +191,10 @@ async def test_lost_twice_is_503_and_done_at_most_once(
     if name != "ping":
         assert_error(answer, 503, "Service temporarily unavailable")
     assert number(owner, "select count(*) from tasks where user_id = %s", user.id) == CASES[name].tasks
-    await assert_whole(api, proxy, name)
+    await assert_pool_complete(api, proxy, name)
 
 
-# What Citus reports where one of its nodes has lost a connection to another.
+# Errors of Citus when one of its nodes has lost the connection to another.
 BETWEEN_NODES = [
     ("XX000", "failure on connection marked as essential: 10.0.0.11:5432"),
     ("XX000", "could not commit transaction for shard 102008 on at least one active node"),
@@ -202,49 +202,49 @@ BETWEEN_NODES = [
     ("XX000", "execution cannot recover from multiple connection failures. Last node failed 10.0.0.11:5432"),
     ("08006", "connection to the remote node todo_service@10.0.0.11:5432 failed with the following error: timeout"),
 ]
-# A serialization failure, a deadlock, an administrator: the same statement may succeed a moment later.
-MAY_SUCCEED = [(state, "") for state in ("40001", "40P01", "57P01")]
+# Serialization failure, deadlock, admin shutdown: the same statement may succeed when it is sent again.
+RETRIED_STATES = [(state, "") for state in ("40001", "40P01", "57P01")]
 
 
-@pytest.mark.parametrize(("state", "message"), MAY_SUCCEED + BETWEEN_NODES)
-async def test_a_statement_that_may_succeed_is_sent_once_more(
+@pytest.mark.parametrize(("state", "message"), RETRIED_STATES + BETWEEN_NODES)
+async def test_a_statement_is_retried_after_a_temporary_error(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, state: str, message: str
 ) -> None:
     user = api.user()
-    owner.execute(FAIL_ONCE.format(state=state, message=message.replace("'", "''")).encode())
+    owner.execute(FAIL_FIRST_INSERT.format(state=state, message=message.replace("'", "''")).encode())
     assert (await api.create_task(user)).status_code == 201
     owner.execute("alter sequence failures restart increment by -1 minvalue -100 start 1")
     assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)
 
 
-# The disk is full, the memory is, a cancel request, a server that only reads.
-CANNOT_NOW = [(state, "no") for state in ("53100", "53200", "57014", "25006")]
+# Disk full, out of memory, query cancelled, read-only transaction.
+NOT_RETRIED_STATES = [(state, "no") for state in ("53100", "53200", "57014", "25006")]
 
 
-@pytest.mark.parametrize(("state", "message"), CANNOT_NOW + BETWEEN_NODES)
-async def test_a_server_that_cannot_now_keeps_its_connections(
+@pytest.mark.parametrize(("state", "message"), NOT_RETRIED_STATES + BETWEEN_NODES)
+async def test_repeated_server_errors_are_503_and_close_no_connection(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, state: str, message: str
 ) -> None:
     user = api.user()
     await api.list_tasks(user)
-    owner.execute(FAIL_ONCE.format(state=state, message=message.replace("'", "''")).encode())
+    owner.execute(FAIL_FIRST_INSERT.format(state=state, message=message.replace("'", "''")).encode())
     owner.execute("alter sequence failures increment by -1 minvalue -100")
     opened = proxy.opened
     for _ in range(20):
         assert_error(await api.create_task(user), 503, "Service temporarily unavailable")
     assert proxy.opened == opened
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)
 
 
-async def test_another_internal_error_is_not_sent_again(api: Api, owner: psycopg.Connection) -> None:
+async def test_a_statement_is_not_retried_after_another_internal_error(api: Api, owner: psycopg.Connection) -> None:
     user = api.user()
-    owner.execute(FAIL_ONCE.format(state="XX000", message="cache lookup failed").encode())
+    owner.execute(FAIL_FIRST_INSERT.format(state="XX000", message="cache lookup failed").encode())
     assert_error(await api.create_task(user), 500, "Internal server error")
     assert (await api.create_task(user)).status_code == 201
 
 
-FAIL_ONCE = """
+FAIL_FIRST_INSERT = """
     create sequence failures;
     create function fail_once() returns trigger language plpgsql security definer as $$
     begin
@@ -257,17 +257,17 @@ FAIL_ONCE = """
 """
 
 
-async def test_a_task_that_never_was_is_404_without_a_loss(api: Api) -> None:
+async def test_a_second_delete_is_404_when_no_connection_was_lost(api: Api) -> None:
     user, task = await new(api)
     assert (await api.delete_task(user, task)).status_code == 204
     assert_error(await api.delete_task(user, task), 404, "Task not found")
 
 
 @pytest.mark.parametrize("end", ["seen", "unseen", "announced"])
-async def test_all_connections_dead_at_once(
+async def test_all_connections_of_the_pool_are_lost_at_once(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection, end: str
 ) -> None:
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)
     user = api.user()
     if end == "announced":
         proxy.hides_end = True
@@ -280,11 +280,12 @@ async def test_all_connections_dead_at_once(
     answers = await asyncio.gather(*(api.list_tasks(user) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}
     proxy.hides_end = False
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)
 
 
-# What two sendings at once come to, 15 times in 3,000: neither sees the other's id yet, and one finds its e-mail.
-SECOND_SENDING = """
+# When the two attempts of a sign-up overlap, neither sees the other's row by id, and one violates the unique e-mail:
+# 15 times in 3,000 when it was measured.
+REFUSE_SECOND_ATTEMPT = """
     create sequence sendings;
     create function refuse_the_second() returns trigger language plpgsql security definer as $$
     begin
@@ -297,18 +298,18 @@ SECOND_SENDING = """
 """
 
 
-async def test_a_sign_up_is_not_refused_for_its_own_account(
+async def test_a_retried_sign_up_does_not_conflict_with_its_own_account(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection
 ) -> None:
-    owner.execute(SECOND_SENDING)
+    owner.execute(REFUSE_SECOND_ATTEMPT)
     proxy.cut("create_user", Moment.AFTER)
     answer = await api.sign_up("ada@example.com")
     assert answer.status_code == 201
     assert number(owner, "select count(*) from users where id = %s", answer.json()["user"]["id"]) == 1
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)
 
 
-async def test_a_sign_up_is_refused_for_somebody_elses(
+async def test_a_retried_sign_up_conflicts_with_another_account(
     api: Api, proxy: PostgresProxy, owner: psycopg.Connection
 ) -> None:
     await api.sign_up("ada@example.com")
@@ -317,4 +318,4 @@ async def test_a_sign_up_is_refused_for_somebody_elses(
         assert_error(await api.sign_up("ada@example.com"), 409, "Email already registered")
         assert not proxy.cuts_left
     assert number(owner, "select count(*) from users") == 1
-    await assert_whole(api, proxy)
+    await assert_pool_complete(api, proxy)

@@ -1,4 +1,4 @@
-"""`python -m service migrate` as a person runs it: twice at once, killed, with a database that cannot be reached."""
+"""`python -m service migrate` as a process: two runs at once, a killed run, a database that cannot be reached."""
 
 import os
 import subprocess
@@ -28,12 +28,12 @@ BEHIND = (
 
 @pytest.fixture
 def empty(server: str) -> Iterator[str]:
-    """The URL of a database without anything."""
+    """The URL of an empty database."""
     with database(server) as name:
         yield at(server, name)
 
 
-def test_it_says_what_it_did(empty: str, tmp_path: Path) -> None:
+def test_migrate_and_rollback_print_what_they_did(empty: str, tmp_path: Path) -> None:
     assert run(tmp_path, "service", "migrate", DATABASE_URL=empty) == (0, ALL_APPLIED, "")
     status, output, errors = run(tmp_path, "service", "migrate", DATABASE_URL=empty)
     assert (status, errors) == (0, "")
@@ -42,8 +42,8 @@ def test_it_says_what_it_did(empty: str, tmp_path: Path) -> None:
     assert (status, output, errors) == (0, f"{NAMES[-1]} taken back\n", "")
 
 
-def test_a_user_without_a_name(empty: str, tmp_path: Path) -> None:
-    """As in a container whose image does not know the user."""
+def test_migrate_runs_for_a_uid_without_a_user_name(empty: str, tmp_path: Path) -> None:
+    """As in a container that runs under a uid without an entry in /etc/passwd."""
     alone = [program("unshare"), "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     alone += ["sh", "-c", 'mount --bind /dev/null /etc/passwd && exec "$@"', "sh"]
     if subprocess.run([*alone, "true"], capture_output=True).returncode:
@@ -56,7 +56,7 @@ def test_a_user_without_a_name(empty: str, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == (ALL_APPLIED, "")
 
 
-def test_the_owners_url_goes_first(empty: str, tmp_path: Path) -> None:
+def test_migration_database_url_takes_precedence(empty: str, tmp_path: Path) -> None:
     nowhere = "postgresql://127.0.0.1:1/nowhere"
     values = {"DATABASE_URL": nowhere, "MIGRATION_DATABASE_URL": empty}
     assert run(tmp_path, "service", "migrate", **values) == (0, ALL_APPLIED, "")
@@ -72,8 +72,8 @@ def test_two_runs_at_once_apply_each_migration_once(empty: str, tmp_path: Path) 
     assert logged == NAMES
 
 
-def test_a_run_that_is_killed_can_be_repeated(server: str, tmp_path: Path) -> None:
-    # Most of a run is Python's start. The drills have more moments.
+def test_a_killed_migration_run_can_be_repeated(server: str, tmp_path: Path) -> None:
+    # Python's start takes most of a run. The drill kills at more moments.
     kill_and_repeat(server, tmp_path, [0.6, 0.75, 0.9])
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_url_is_one_sentence_without_the_password(server: str, url: str)
 
 
 @pytest.mark.parametrize("command", ["migrate", "rollback"])
-def test_a_failure_is_a_sentence_and_a_status(tmp_path: Path, command: str) -> None:
+def test_a_failed_command_prints_one_sentence_and_exits_with_an_error(tmp_path: Path, command: str) -> None:
     status, output, errors = run(tmp_path, "service", command, DATABASE_URL=WRONG[2])
     assert status != 0
     assert output == ""
@@ -104,7 +104,7 @@ def test_a_failure_is_a_sentence_and_a_status(tmp_path: Path, command: str) -> N
     assert PASSWORD not in errors
 
 
-def test_a_schema_behind_is_refused_in_one_sentence(owner_url: str, database_url: str, tmp_path: Path) -> None:
+def test_the_service_refuses_an_old_schema_in_one_sentence(owner_url: str, database_url: str, tmp_path: Path) -> None:
     rollback(owner_url)
     values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "PORT": "0"}
     status, output, errors = run(tmp_path, "service", **values)
@@ -113,14 +113,14 @@ def test_a_schema_behind_is_refused_in_one_sentence(owner_url: str, database_url
     assert "Traceback" not in output + errors
 
 
-def test_a_database_without_anything_is_behind(empty: str, tmp_path: Path) -> None:
+def test_the_service_refuses_an_empty_database_in_one_sentence(empty: str, tmp_path: Path) -> None:
     status, output, errors = run(tmp_path, "service", DATABASE_URL=empty, BETTER_AUTH_SECRET=SECRET, PORT="0")
     assert status != 0
     assert BEHIND.format(NAMES[0]) in errors
     assert "Traceback" not in output + errors
 
 
-def test_a_schema_ahead_is_served(owner: psycopg.Connection, database_url: str) -> None:
+def test_the_service_starts_on_a_newer_schema(owner: psycopg.Connection, database_url: str) -> None:
     owner.execute("insert into _yoyo_migration values ('hash', '9999.from-the-future', now())")
     with start_service(database_url) as service:
         assert service.port

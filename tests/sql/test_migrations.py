@@ -1,4 +1,4 @@
-"""The migrations: up, down, up; once more after a kill; the schema that they make is the one on file."""
+"""Migrations: apply, roll back, apply again, recover after a kill; their result is sql/schema.sql."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ FILES = sorted(MIGRATIONS.glob("*"))
 
 @pytest.fixture
 def empty(server: str) -> Iterator[str]:
-    """The URL of a database without anything."""
+    """The URL of an empty database."""
     with database(server) as name:
         yield at(server, name)
 
 
-def test_up_down_and_up_again(empty: str) -> None:
+def test_migrations_can_be_applied_rolled_back_and_applied_again(empty: str) -> None:
     assert migrate(empty) == NAMES
     assert migrate(empty) == []
     before = dump(empty)
@@ -37,12 +37,12 @@ def test_up_down_and_up_again(empty: str) -> None:
     assert dump(empty) == before
 
 
-def test_the_schema_is_the_one_on_file(owner_url: str) -> None:
+def test_schema_sql_is_the_result_of_the_migrations(owner_url: str) -> None:
     assert dump(owner_url) == SCHEMA.read_text("utf-8"), "run `make schema`"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_that_was_killed_before_it_noted_a_migration_is_repeated(
+def test_a_migration_that_was_not_recorded_before_a_kill_is_applied_again(
     owner_url: str, owner: psycopg.Connection, name: str
 ) -> None:
     before = dump(owner_url)
@@ -52,7 +52,7 @@ def test_a_run_that_was_killed_before_it_noted_a_migration_is_repeated(
     assert dump(owner_url) == before
 
 
-def test_a_rollback_that_was_killed_before_it_noted_it_is_repeated(owner_url: str, owner: psycopg.Connection) -> None:
+def test_a_rollback_that_was_not_recorded_before_a_kill_runs_again(owner_url: str, owner: psycopg.Connection) -> None:
     for name in reversed(NAMES):
         row = owner.execute("select * from _yoyo_migration where migration_id = %s", [name]).fetchone()
         assert row is not None
@@ -61,13 +61,13 @@ def test_a_rollback_that_was_killed_before_it_noted_it_is_repeated(owner_url: st
         assert rollback(owner_url) == [name]
 
 
-def test_a_lock_row_that_was_left_behind_does_not_matter(owner_url: str, owner: psycopg.Connection) -> None:
+def test_a_stale_row_in_yoyos_lock_table_blocks_nothing(owner_url: str, owner: psycopg.Connection) -> None:
     rollback(owner_url)
     owner.execute("insert into yoyo_lock (locked, ctime, pid) values (1, now(), 1)")
     assert migrate(owner_url) == NAMES[-1:]
 
 
-def test_a_table_in_use_is_waited_for_only_so_long(owner_url: str, owner: psycopg.Connection) -> None:
+def test_a_migration_waits_for_a_table_lock_only_for_a_limited_time(owner_url: str, owner: psycopg.Connection) -> None:
     while rollback(owner_url) != ["0002.create-tasks"]:
         pass
     with psycopg.connect(owner_url) as other:
@@ -77,7 +77,9 @@ def test_a_table_in_use_is_waited_for_only_so_long(owner_url: str, owner: psycop
     assert migrate(owner_url) == NAMES[1:]
 
 
-def test_taking_back_the_room_for_federated_users_deletes_nobody(owner_url: str, owner: psycopg.Connection) -> None:
+def test_rolling_back_federated_users_is_refused_while_there_are_some(
+    owner_url: str, owner: psycopg.Connection
+) -> None:
     for later in reversed(NAMES[NAMES.index("0005.federated-users") + 1 :]):
         assert rollback(owner_url) == [later]
     owner.execute("insert into users (id) values (gen_random_uuid())")
@@ -91,9 +93,7 @@ def test_taking_back_the_room_for_federated_users_deletes_nobody(owner_url: str,
     assert rollback(owner_url) == ["0005.federated-users"]
 
 
-def test_emails_in_another_form_are_normalised_unless_they_are_another_accounts(
-    owner_url: str, owner: psycopg.Connection
-) -> None:
+def test_emails_are_normalised_unless_another_account_has_the_result(owner_url: str, owner: psycopg.Connection) -> None:
     while rollback(owner_url) != ["0006.normalise-emails"]:
         pass
     insert = "insert into users (id, email, password_hash) values (gen_random_uuid(), %s, '')"
@@ -113,15 +113,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def test_a_migration_that_yoyo_passes_over_is_an_error(owner_url: str, folder: Path) -> None:
+def test_a_migration_that_yoyo_skips_is_an_error(owner_url: str, folder: Path) -> None:
     (folder / "9999.lost.sql").write_text("-- depends: 9998.nowhere\n\nselect 1;\n")
     with pytest.raises(MigrationError, match=r"^9999\.lost was not applied"):
         migrate(owner_url)
 
 
-def test_a_migration_that_fails_leaves_nothing_of_itself(
-    owner_url: str, owner: psycopg.Connection, folder: Path
-) -> None:
+def test_a_failed_migration_changes_nothing(owner_url: str, owner: psycopg.Connection, folder: Path) -> None:
     before = dump(owner_url)
     (folder / "9998.works.sql").write_text("create table works (id uuid);\n")
     (folder / "9999.fails.sql").write_text("create table fails (id uuid);\nselect 1 / 0;\n")

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode: the black-box tests, and what only a pooler can do to the service."""
+"""The service with PgBouncer in transaction mode: the black-box tests, and failures that only a pooler can cause."""
 
 import asyncio
 import os
@@ -18,7 +18,13 @@ from tests.support.programs import program
 
 pytestmark = pytest.mark.anyio
 
-BLACK_BOX = ["api/test_accounts", "api/test_isolation", "api/test_tasks", "api/test_updates", "auth/test_login_limits"]
+BLACK_BOX = [
+    "api/test_accounts",
+    "api/test_isolation",
+    "api/test_tasks",
+    "api/test_updates",
+    "auth/test_login_limits",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +38,8 @@ def pooled_url(pooled: Template, database_name: str) -> str:
     return pooled.service_url(database_name)
 
 
-def test_the_black_box_tests_pass_through_it(server: str) -> None:
-    """Everything else passes too, but takes longer: `TEST_THROUGH=pgbouncer make test`."""
+def test_the_black_box_tests_pass_through_pgbouncer(server: str) -> None:
+    """`TEST_THROUGH=pgbouncer make test` runs all tests through PgBouncer, but takes longer."""
     program("pgbouncer")
     tests = [f"tests/{name}.py" for name in BLACK_BOX]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
@@ -58,10 +64,10 @@ async def test_many_users_share_few_connections(pooled_url: str, owner: psycopg.
 
         await asyncio.gather(*(work(number) for number in range(len(users))))
         backends = owner.execute("select count(*) from pg_stat_activity where datname = current_database()").fetchone()
-        assert backends == (3,)  # PgBouncer's two and the owner's
+        assert backends == (3,)  # two of PgBouncer and the owner's
 
 
-async def test_what_ends_behind_the_pooler_is_not_seen(
+async def test_connections_lost_behind_pgbouncer_do_not_affect_the_client(
     pooled_url: str, owner: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(settings(pooled_url), owner) as api:
@@ -78,7 +84,7 @@ async def test_what_ends_behind_the_pooler_is_not_seen(
     assert "connection lost under create_task" in caplog.text
 
 
-async def test_a_pooler_has_to_be_named(pooled_url: str, owner: psycopg.Connection) -> None:
-    """Without the setting the service sends what this pooler refuses, so the tests above would not pass by chance."""
+async def test_without_the_pgbouncer_parameter_health_is_503(pooled_url: str, owner: psycopg.Connection) -> None:
+    """PgBouncer refuses prepared statements here, so the tests above show that the parameter has an effect."""
     async with serve(settings(pooled_url.replace("pgbouncer=true", "pgbouncer=false")), owner) as api:
         assert (await api.get("/health")).status_code == 503

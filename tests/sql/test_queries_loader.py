@@ -1,4 +1,4 @@
-"""The loader of .sql files: what it reads, what it sends, what it refuses."""
+"""The loader of .sql files: what it reads, sends and refuses."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ MALFORMED = {
 
 
 def well_formed(text: str) -> bool:
-    """Whether an .sql file holds named statements, each with a sentence, and nothing else."""
+    """Whether an .sql file holds named statements, each with a comment, and nothing else."""
     statements = parse(text)
     return (
         len(statements) == text.count("-- name:") > 0
@@ -42,7 +42,7 @@ def well_formed(text: str) -> bool:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_statement_is_what_stands_on_disk(file: str) -> None:
+def test_a_loaded_statement_is_the_text_of_the_file(file: str) -> None:
     text = (DIRECTORY / file).read_text("utf-8")
     assert well_formed(text)
     for name, query in parse(text).items():
@@ -51,7 +51,7 @@ def test_a_statement_is_what_stands_on_disk(file: str) -> None:
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=list(MALFORMED))
-def test_what_is_malformed_would_be_noticed(text: str) -> None:
+def test_the_format_check_finds_malformed_files(text: str) -> None:
     assert well_formed(ONE)
     assert not well_formed(text)
 
@@ -62,7 +62,9 @@ def test_no_name_is_used_in_two_files() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ONE], ids=["one too few", "one too many"])
-def test_the_names_are_exactly_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_the_fields_of_sql_are_exactly_the_names_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     for file in FILES[1:] if not text else FILES:
         (tmp_path / file).write_text((DIRECTORY / file).read_text("utf-8"))
     (tmp_path / "more.sql").write_text(text)
@@ -72,7 +74,7 @@ def test_the_names_are_exactly_those_of_the_files(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.anyio
-async def test_the_server_sees_the_text_on_disk(owner_url: str) -> None:
+async def test_the_server_gets_the_text_of_the_file(owner_url: str) -> None:
     sql = "-- name: seen\n-- What arrived.\nselect query from pg_stat_activity where pid = pg_backend_pid();"
     pool = Pool(owner_url)
     try:
@@ -83,7 +85,7 @@ async def test_the_server_sees_the_text_on_disk(owner_url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_errors_position_points_into_the_file(owner_url: str) -> None:
+async def test_the_position_of_an_error_points_into_the_file(owner_url: str) -> None:
     sql = "-- name: wrong\n-- A mistake.\nselect 1 as number,\n    nothing;"
     connection = await asyncpg.connect(owner_url)
     try:

@@ -1,4 +1,4 @@
-"""The service's role: every statement runs with it, none with less, and nothing else does."""
+"""The rights of the service's role: every statement needs them, and nothing else is permitted."""
 
 import secrets
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.support.databases import Template
 from tests.support.service_role import ROLE, grant
 from tests.support.statements import QUERIES, USES
 
-# Everything that role.sql grants.
+# All rights that sql/role.sql grants.
 RIGHTS = [
     "usage on schema public",
     *(f"{right} on users" for right in ("select", "insert")),
@@ -55,7 +55,7 @@ FORBIDDEN = [
     "select pg_read_file('PG_VERSION')",
     "alter system set work_mem = '1MB'",
 ]
-# specs/security.md tells what these mean, under "What the service's role can still do".
+# specs/security.md explains these under "What the service's role can still do".
 CANNOT_BE_TAKEN_AWAY = [
     "alter role {} password 'another'",
     "alter role {} set statement_timeout = 0",
@@ -67,7 +67,7 @@ CANNOT_BE_TAKEN_AWAY = [
 
 @pytest.fixture(scope="module")
 def role(template: Template) -> Iterator[tuple[psycopg.Connection, str]]:
-    """The owner's connection, and the name of the role that role.sql made: twice, for it may be run again."""
+    """The owner's connection, and the name of the role. sql/role.sql runs twice, because operators may repeat it."""
     name = f"test_{secrets.token_hex(6)}"
     with (
         template.copy() as database,
@@ -83,7 +83,7 @@ def role(template: Template) -> Iterator[tuple[psycopg.Connection, str]]:
 
 @pytest.fixture
 def service(role: tuple[psycopg.Connection, str]) -> Iterator[psycopg.Connection]:
-    """A connection that acts as the service's role, in a transaction that is taken back."""
+    """A connection with the service's role, in a transaction that is rolled back."""
     connection, name = role
     with connection.transaction(force_rollback=True):
         connection.execute(SQL("set local role {}").format(Identifier(name)))
@@ -95,23 +95,25 @@ def run_everything(connection: psycopg.Connection) -> None:
         psycopg.RawCursor(connection).execute(QUERIES[name].sql.encode(), use.values)
 
 
-def test_every_statement_runs(service: psycopg.Connection) -> None:
+def test_every_statement_runs_with_the_services_role(service: psycopg.Connection) -> None:
     run_everything(service)
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-def test_every_right_is_needed(service: psycopg.Connection, role: tuple[psycopg.Connection, str], right: str) -> None:
+def test_without_any_one_right_a_statement_fails(
+    service: psycopg.Connection, role: tuple[psycopg.Connection, str], right: str
+) -> None:
     service.execute("reset role")
-    # The schema is open to everybody by default.
+    # By default, PUBLIC may use the schema.
     for grantee in (role[1], "public"):
         service.execute(f'revoke {right} from "{grantee}"'.encode())
     service.execute(SQL("set local role {}").format(Identifier(role[1])))
-    # Names in a schema that may not be used are not found.
+    # Without USAGE on the schema, PostgreSQL does not find its tables.
     with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
         run_everything(service)
 
 
-def test_the_rights_above_are_all_that_are_granted() -> None:
+def test_role_sql_grants_exactly_these_rights() -> None:
     granted = {
         line.removeprefix("grant ").removesuffix(" to todo_service;")
         for line in ROLE.read_text("utf-8").splitlines()
@@ -124,7 +126,7 @@ def test_the_rights_above_are_all_that_are_granted() -> None:
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
-def test_the_rest_is_refused(role: tuple[psycopg.Connection, str], sql: str) -> None:
+def test_the_role_may_do_nothing_else(role: tuple[psycopg.Connection, str], sql: str) -> None:
     connection, name = role
     connection.execute(SQL("set role {}").format(Identifier(name)))
     try:
@@ -136,7 +138,7 @@ def test_the_rest_is_refused(role: tuple[psycopg.Connection, str], sql: str) -> 
 
 
 @pytest.mark.parametrize("sql", CANNOT_BE_TAKEN_AWAY)
-def test_what_postgresql_does_not_let_the_owner_take_away(
+def test_the_role_can_still_do_what_postgresql_cannot_revoke(
     service: psycopg.Connection, role: tuple[psycopg.Connection, str], sql: str
 ) -> None:
     service.execute(sql.format(role[1]).encode())
@@ -153,7 +155,7 @@ def test_the_grant_of_earlier_versions_is_revoked(
         service.execute("update users set email = 'other@example.com'")
 
 
-def test_a_later_migrations_table_can_be_used(
+def test_the_role_may_use_the_tables_of_later_migrations(
     service: psycopg.Connection, role: tuple[psycopg.Connection, str]
 ) -> None:
     service.execute("reset role")
@@ -163,7 +165,7 @@ def test_a_later_migrations_table_can_be_used(
     assert service.execute("select count(*) from later").fetchone() == (1,)
 
 
-def test_its_connections_are_limited_and_its_errors_quote_no_row_in_the_log(
+def test_the_role_has_a_connection_limit_and_terse_errors(
     role: tuple[psycopg.Connection, str],
 ) -> None:
     owner, name = role

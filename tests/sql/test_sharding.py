@@ -1,4 +1,4 @@
-"""What sharding by user needs, as far as plain PostgreSQL can show it: tasks hash-partitioned by user_id."""
+"""Sharding by user, tested on plain PostgreSQL: `tasks` is hash-partitioned by user_id."""
 
 import uuid
 
@@ -48,13 +48,13 @@ async def test_every_call_works_on_partitions(api: Api, owner: psycopg.Connectio
     assert filled == (2,)
 
 
-async def test_constraints_keep_their_answers_on_partitions(api: Api, owner: psycopg.Connection) -> None:
+async def test_constraint_violations_have_the_same_answers_on_partitions(api: Api, owner: psycopg.Connection) -> None:
     gone = api.user()
     owner.execute("delete from users")
     assert_error(await api.create_task(gone), 401, "Unauthorized")
 
 
-async def test_a_create_that_is_sent_again_finds_its_row_on_partitions(api: Api, owner: psycopg.Connection) -> None:
+async def test_a_retried_create_finds_its_row_on_partitions(api: Api, owner: psycopg.Connection) -> None:
     user = uuid.UUID(api.user().id)
     cursor, values = psycopg.RawCursor(owner), [user, *USES["create_task"].values[1:]]
     sent = [cursor.execute(SQL.create_task.sql.encode(), values).fetchone() for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The ownership checker on statements that nobody has written yet: the sound ones pass, the unknown ones do not."""
+"""The ownership checker on made-up statements: it accepts sound ones, and reports leaks and unknown constructs."""
 
 import pytest
 
@@ -72,15 +72,15 @@ def test_a_sound_statement_passes(sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", LEAKING.values(), ids=list(LEAKING))
-def test_a_leak_is_found(sql: str) -> None:
+def test_a_statement_that_reads_other_users_rows_is_reported(sql: str) -> None:
     assert any("limited to the owner" in fault for fault in faults(sql, {"tasks"}))
 
 
 @pytest.mark.parametrize("sql", UNKNOWN.values(), ids=list(UNKNOWN))
-def test_what_is_not_known_is_refused(sql: str) -> None:
+def test_an_unknown_construct_is_reported(sql: str) -> None:
     assert faults(sql, {"tasks"})
 
 
-def test_users_statements_never_touch_tasks() -> None:
+def test_the_statements_on_users_never_touch_tasks() -> None:
     for sql in ("select id from tasks where user_id = $1", "delete from users using tasks where users.id = $1"):
         assert "the table tasks is not for this file" in faults(sql, {"users"})

@@ -1,4 +1,4 @@
-"""Nobody reaches another user's task: proven for each statement, and the proof itself proven on broken ones."""
+"""The ownership checker accepts each statement, and reports the same statements when they are broken."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TABLES: dict[str, set[str]] = {
     "health.sql": set(),
     "migrations.sql": set(),
 }
-# Further functions for the connections of the owner's commands, which are closed afterwards.
+# Further functions that the owner's commands may call, because their connections are closed afterwards.
 OWNERS_FUNCTIONS = {
     "migrations.sql": {"set_config", "pg_advisory_lock"},
     "account_command.sql": {"set_config", "pg_catalog.substring", "date_trunc", "clock_timestamp"},
@@ -28,7 +28,7 @@ OWNERS_FUNCTIONS = {
 STATEMENTS = {name: query.sql for name, query in parse((DIRECTORY / "tasks.sql").read_text("utf-8")).items()}
 WITH_PREDICATE = sorted(name for name, sql in STATEMENTS.items() if "where user_id = $1" in sql)
 
-# What stands in place of `user_id = $1`.
+# Replacements for `user_id = $1`.
 PREDICATES = {
     "constant": "true",
     "under or": "(user_id = $1 or completed)",
@@ -53,7 +53,7 @@ PREDICATES = {
     "outside of a sub-select only": "user_id = $1 and id in (select id from tasks)",
     "the outer table's in a sub-select": "user_id = $1 and exists (select 1 from tasks t where tasks.user_id = $1)",
 }
-# What stands before a predicate, and the same with a second table.
+# A pattern before a predicate, and its replacement with a second table.
 SELECT_JOIN = (r"from tasks\s+", "from tasks join tasks as other on other.id = tasks.id where")
 JOINS = {
     "update_task": ("", "from tasks as other where"),
@@ -61,7 +61,7 @@ JOINS = {
 }
 CREATES = [name for name in STATEMENTS if name.startswith("create_task")]
 COLUMNS, VALUES = re.findall(r"\(user_id, id, .*\)|values \(.*\)", STATEMENTS["create_task"])
-# What stands in a create that inserts values, in one that inserts what it selects, and in all.
+# Pattern and replacement, for creates with VALUES, for creates with SELECT, and for all creates.
 INSERTS_OF_VALUES = {
     "swapped": ("values ($1, $2", "values ($2, $1"),
     "constant owner": ("values ($1,", "values (gen_random_uuid(),"),
@@ -108,7 +108,7 @@ def replaced(name: str, old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*")), ids=lambda path: path.name)
-def test_a_statement_touches_the_tables_of_its_file_and_of_tasks_the_owners_only(path: Path) -> None:
+def test_a_statement_uses_only_the_tables_of_its_file_and_the_owners_tasks(path: Path) -> None:
     functions = FUNCTIONS | OWNERS_FUNCTIONS.get(path.name, set())
     for query in parse(path.read_text("utf-8")).values():
         assert faults(query.sql, TABLES[path.name], functions) == []
@@ -119,7 +119,7 @@ def test_every_statement_on_tasks_has_broken_variants() -> None:
 
 
 def each_replaced(name: str, pattern: str, new: str) -> Iterator[str]:
-    """The statement with another text in one of the places of a pattern."""
+    """The statement once for each match of the pattern, with that match replaced."""
     sql = STATEMENTS[name]
     places = list(re.finditer(pattern, sql))
     assert places
@@ -131,19 +131,19 @@ def each_replaced(name: str, pattern: str, new: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("predicate", PREDICATES.values(), ids=list(PREDICATES))
 @pytest.mark.parametrize("name", WITH_PREDICATE)
-def test_another_predicate_is_refused(name: str, predicate: str) -> None:
+def test_a_wrong_predicate_is_reported(name: str, predicate: str) -> None:
     for broken in each_replaced(name, r"(tasks\.)?user_id = \$1", predicate):
         assert any("is not limited to the owner" in fault for fault in check(broken))
 
 
 @pytest.mark.parametrize("name", WITH_PREDICATE)
-def test_a_missing_predicate_is_refused(name: str) -> None:
+def test_a_missing_predicate_is_reported(name: str) -> None:
     for broken in each_replaced(name, r"(where )(?:tasks\.)?user_id = \$1 and |where user_id = \$1(?! and)", r"\1"):
         assert "tasks is not limited to the owner" in check(broken)
 
 
 @pytest.mark.parametrize("name", WITH_PREDICATE)
-def test_a_predicate_on_one_side_of_a_join_is_refused(name: str) -> None:
+def test_a_predicate_on_only_one_side_of_a_join_is_reported(name: str) -> None:
     start, join = JOINS.get(name, SELECT_JOIN)
     for owned, free in (("tasks", "other"), ("other", "tasks")):
         for broken in each_replaced(name, f"{start}where user_id = \\$1", f"{join} {owned}.user_id = $1"):
@@ -165,7 +165,7 @@ def test_the_owner_is_the_first_parameter(name: str) -> None:
 @pytest.mark.parametrize(
     "cte", ["gone as (delete from tasks)", "gone as (select id from tasks)", "tasks as (select 1)"]
 )
-def test_a_cte_is_no_way_round(name: str, cte: str) -> None:
+def test_a_predicate_that_is_missing_in_a_cte_is_reported(name: str, cte: str) -> None:
     sql = re.sub(r"^--.*\n", "", STATEMENTS[name], flags=re.MULTILINE)
     broken = sql.replace("with ", f"with {cte}, ", 1) if sql.startswith("with ") else f"with {cte} {sql}"
     parse_sql(broken)
@@ -173,7 +173,7 @@ def test_a_cte_is_no_way_round(name: str, cte: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "old", "new"), BROKEN_INSERTS)
-def test_a_broken_insert_is_refused(name: str, old: str, new: str) -> None:
+def test_a_broken_insert_is_reported(name: str, old: str, new: str) -> None:
     assert check(replaced(name, old, new))
 
 
@@ -181,7 +181,7 @@ def test_a_broken_insert_is_refused(name: str, old: str, new: str) -> None:
     "other",
     ["values ($2)", "values (gen_random_uuid())", "select id from users", "select $1 from users", "values ($1), ($2)"],
 )
-def test_another_users_row_is_refused(other: str) -> None:
+def test_access_to_another_users_row_is_reported(other: str) -> None:
     assert check(replaced("create_task_and_user", "values ($1)", other))
 
 

@@ -1,4 +1,4 @@
-"""The statements on the migrated schema: what they take and return, how they are planned, what they leave behind."""
+"""The statements on the migrated schema: parameters, columns, plans, and no state left in the session."""
 
 import ast
 import json
@@ -26,7 +26,7 @@ LEFT_BEHIND = {
 
 
 def calls(tree: ast.AST) -> dict[str, list[ast.expr]]:
-    """For each `….fetch_one(SQL.name, …)` what it passes along."""
+    """The arguments of each `….fetch_one(SQL.name, …)`."""
     return {
         node.args[0].attr: node.args[1:]
         for node in ast.walk(tree)
@@ -51,7 +51,7 @@ def columns_read(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.anyio
-async def test_each_statement_takes_and_returns_what_stands_in_its_line(database_url: str) -> None:
+async def test_each_statement_has_the_parameters_and_columns_of_uses(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         for name, use in USES.items():
@@ -71,7 +71,7 @@ def test_the_code_sends_each_statement_with_its_parameters_and_reads_only_its_co
         here = calls(tree)
         sent |= set(here)
         for name, passed in here.items():
-            # What a star stands for, the tests of that module send.
+            # The tests of that module cover the arguments behind a star.
             starred = any(isinstance(argument, ast.Starred) for argument in passed)
             assert starred or len(passed) == len(USES[name].types), name
         returned = {column for name in here for column in USES[name].columns}
@@ -81,7 +81,7 @@ def test_the_code_sends_each_statement_with_its_parameters_and_reads_only_its_co
 
 @pytest.fixture
 def seeded(owner: psycopg.Connection) -> psycopg.Connection:
-    """200 users with 20 tasks each. Tasks that lie far apart are rather sorted in memory, and rightly so."""
+    """200 users with 20 tasks each. With the tasks of a user far apart, a sort in memory would be the better plan."""
     owner.execute(
         "insert into users (id, email, password_hash) select gen_random_uuid(), n || '@example.com', ''"
         " from generate_series(1, 200) n"
@@ -96,7 +96,7 @@ def seeded(owner: psycopg.Connection) -> psycopg.Connection:
 
 
 def plan(connection: psycopg.Connection, name: str) -> str:
-    """The plan of a statement once it is prepared and generic, as it soon is on a connection of the pool."""
+    """The generic plan of the prepared statement, which the pool's connections use after a few executions."""
     types = ", ".join(USES[name].types)
     connection.execute("set plan_cache_mode = force_generic_plan")
     connection.execute(f"prepare planned ({types}) as {QUERIES[name].sql}".encode())
@@ -106,25 +106,25 @@ def plan(connection: psycopg.Connection, name: str) -> str:
     return json.dumps(row[0])
 
 
-def test_the_list_comes_out_of_its_index_in_order(seeded: psycopg.Connection) -> None:
+def test_the_task_list_is_read_from_its_index_without_sorting(seeded: psycopg.Connection) -> None:
     planned = plan(seeded, "list_tasks")
     assert '"Index Name": "tasks_newest_first"' in planned
     assert '"Sort"' not in planned
 
 
 @pytest.mark.parametrize("name", ["get_task", "update_task", "delete_task"])
-def test_one_task_comes_out_of_the_primary_key(seeded: psycopg.Connection, name: str) -> None:
+def test_one_task_is_read_by_the_primary_key(seeded: psycopg.Connection, name: str) -> None:
     assert '"Index Name": "tasks_pkey"' in plan(seeded, name)
 
 
 @pytest.mark.parametrize("name", ["list_tasks", "get_task", "create_task", "update_task"])
-def test_the_wire_form_is_inlined(seeded: psycopg.Connection, name: str) -> None:
+def test_task_json_is_inlined(seeded: psycopg.Connection, name: str) -> None:
     planned = plan(seeded, name)
     assert "to_char" in planned
     assert "task_json" not in planned
 
 
-def test_no_statement_leaves_anything_in_its_session(database_url: str) -> None:
+def test_no_statement_leaves_state_in_its_session(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
 
         def state() -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_no_statement_leaves_anything_in_its_session(database_url: str) -> None:
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_nothing_in_the_schema_reads_tables_behind_a_statements_back(owner: psycopg.Connection) -> None:
+def test_no_trigger_function_or_view_reads_tables_on_its_own(owner: psycopg.Connection) -> None:
     def names(sql: str) -> list[Any]:
         return [row[0] for row in owner.execute(sql.encode()).fetchall()]
 

@@ -1,4 +1,4 @@
-"""Connection strings against a real PostgreSQL, with TLS and without: what connects, and what must not."""
+"""Connection strings with a real PostgreSQL, with and without TLS: which connect, and which are refused."""
 
 import asyncio
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def with_psycopg(target: connection_string.Target, sql: str) -> Any:
 
 each_driver = pytest.mark.parametrize("run", [on_asyncio, on_uvloop, with_psycopg])
 ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
-# asyncpg raises the former, psycopg the latter.
+# The errors of asyncpg and of psycopg.
 REFUSED = (OSError, psycopg.OperationalError)
 
 
@@ -71,7 +71,7 @@ REFUSED = (OSError, psycopg.OperationalError)
         ("", "{folder}", False),
     ],
 )
-def test_connects(server: Server, run: Any, query: str, host: str, encrypted: bool) -> None:
+def test_a_good_connection_string_connects(server: Server, run: Any, query: str, host: str, encrypted: bool) -> None:
     host = host.format(folder=str(server.folder).replace("/", "%2F"))
     target = connection_string.parse(server.url(query.format(authority=server.authority), host))
     assert run(target, ENCRYPTED) is encrypted
@@ -89,7 +89,7 @@ def test_connects(server: Server, run: Any, query: str, host: str, encrypted: bo
         ("sslmode=verify-full&sslrootcert={authority}", "localhost", "mismatch|does not match"),
     ],
 )
-def test_certificate_is_refused(server: Server, run: Any, query: str, host: str, reason: str) -> None:
+def test_an_untrusted_certificate_is_refused(server: Server, run: Any, query: str, host: str, reason: str) -> None:
     target = connection_string.parse(server.url(query.format(authority=server.authority), host))
     with pytest.raises(REFUSED, match=reason):
         run(target, ENCRYPTED)
@@ -97,7 +97,7 @@ def test_certificate_is_refused(server: Server, run: Any, query: str, host: str,
 
 @each_driver
 @pytest.mark.parametrize("query", ["", "sslmode=prefer", "sslmode=no-verify", "sslrootcert={authority}"])
-def test_server_without_tls_is_refused(without_tls: Server, run: Any, query: str) -> None:
+def test_a_server_without_tls_is_refused(without_tls: Server, run: Any, query: str) -> None:
     target = connection_string.parse(without_tls.url(query.format(authority=without_tls.authority)))
     with pytest.raises(REFUSED, match=r"rejected SSL upgrade|server does not support SSL"):
         run(target, ENCRYPTED)
@@ -105,7 +105,7 @@ def test_server_without_tls_is_refused(without_tls: Server, run: Any, query: str
 
 
 @each_driver
-def test_options(server: Server, run: Any) -> None:
+def test_options_and_application_name_reach_the_server(server: Server, run: Any) -> None:
     url = server.url(
         f"sslrootcert={server.authority}&application_name=todo%20list&options=-c%20statement_timeout%3D4321"
     )
@@ -114,7 +114,7 @@ def test_options(server: Server, run: Any) -> None:
 
 
 @each_driver
-def test_client_certificate(server: Server, run: Any) -> None:
+def test_a_client_certificate_is_sent(server: Server, run: Any) -> None:
     files = f"sslrootcert={server.authority}&sslcert={server.folder}/server.crt&sslkey={server.folder}/client.key"
     target = connection_string.parse(server.url(f"{files}&sslpassword={quote(PASSWORD)}"))
     assert run(target, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()") == "/CN=server"
@@ -130,7 +130,7 @@ def test_yoyo_connects(server: Server) -> None:
         backend.connection.close()
 
 
-def test_password_stays_out_of_a_refusal(server: Server) -> None:
+def test_the_drivers_error_does_not_show_the_password(server: Server) -> None:
     target = connection_string.parse(server.url(f"sslrootcert={server.authority}").replace("post%20it", "absent"))
     with pytest.raises(asyncpg.InvalidCatalogNameError) as refusal:
         on_asyncio(target, ENCRYPTED)

@@ -1,4 +1,4 @@
-"""A service and a user for hand-written HTTP; after every test the service must serve others at once."""
+"""The service and a user for raw HTTP. After every test, the service must still answer and have logged no traceback."""
 
 import time
 import uuid
@@ -25,7 +25,7 @@ def service(service: ServiceProcess) -> Iterator[ServiceProcess]:
 
 @pytest.fixture(scope="module")
 def user(template: Template, service_database: str) -> str:
-    """The token of a user who exists."""
+    """The token of an existing user."""
     user_id = str(uuid.uuid4())
     with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
         owner.execute("insert into users (id, email, password_hash) values (%s, 'a@example.com', '')", (user_id,))

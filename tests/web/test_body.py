@@ -1,4 +1,4 @@
-"""What a request may carry: JSON, and an object."""
+"""Request bodies: a JSON object, and 400 for everything else."""
 
 import gc
 from typing import Any
@@ -40,14 +40,14 @@ NO_NUMBERS = tuple(
 
 
 async def everywhere(api: Api, user: User, task_id: str, sent: bytes) -> None:
-    """Sends the body to every call that takes one, and expects 400."""
+    """Sends this body to every call that takes one, and expects 400."""
     for method, path in calls_with_a_body(task_id):
         response = await api.request(method, path, user, content=sent)
         assert response.status_code == 400, (method, path, sent[:50])
         assert_error(response, 400)
 
 
-async def test_what_is_not_json_is_400(api: Api) -> None:
+async def test_a_body_that_is_not_json_is_400(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     for sent in NOT_JSON:
@@ -55,7 +55,7 @@ async def test_what_is_not_json_is_400(api: Api) -> None:
     assert (await api.list_tasks(user)).json() == {"tasks": [task]}
 
 
-async def test_nan_and_infinity_are_400_in_ignored_fields_too(api: Api) -> None:
+async def test_nan_and_infinity_are_400_even_in_ignored_fields(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     for sent in NO_NUMBERS:
@@ -63,14 +63,14 @@ async def test_nan_and_infinity_are_400_in_ignored_fields_too(api: Api) -> None:
     assert (await api.list_tasks(user)).json() == {"tasks": [task]}
 
 
-async def test_what_is_no_object_is_400(api: Api) -> None:
+async def test_a_json_body_that_is_not_an_object_is_400(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     for sent in NOT_AN_OBJECT:
         await everywhere(api, user, task["id"], sent)
 
 
-async def test_odd_json_is_json(api: Api) -> None:
+async def test_unusual_but_valid_json_is_accepted(api: Api) -> None:
     user = api.user()
     for sent in (
         b' \n\t{"title"\r:"x"} ', b'{"title": "\\u0078"}', b'{"title": "x", "more": -0}',
@@ -108,7 +108,7 @@ async def test_calls_that_need_no_body_do_not_read_one(api: Api) -> None:
 
 
 async def test_no_garbage_collection_runs_while_a_body_is_parsed() -> None:
-    """1 MiB of nested arrays makes 350,000 lists: collections took two thirds of the time."""
+    """1 MiB of nested arrays makes 350,000 lists: garbage collection took two thirds of the time."""
     content = b'{"title": "x", "more": [' + b",".join([b"[]"] * 349_000) + b"]}"
     body_messages = [{"type": "http.request", "body": content, "more_body": False}]
 
@@ -126,5 +126,5 @@ async def test_no_garbage_collection_runs_while_a_body_is_parsed() -> None:
                 await body.read(request, CreateTask)
     finally:
         gc.callbacks.pop()
-    assert len(started) < 20, "some after the parsing are fine, hundreds are not"
+    assert len(started) < 20, "a few collections after the parsing are fine, hundreds are not"
     assert gc.isenabled()

@@ -1,4 +1,4 @@
-"""What the browser asks before it lets the frontend see an answer."""
+"""CORS: preflights, and the headers that let the frontend read an answer."""
 
 import pytest
 
@@ -56,7 +56,7 @@ async def test_a_preflight_for_another_method_or_header_is_refused_in_json(api: 
         assert "access-control-allow-methods" not in response.headers
 
 
-async def test_options_without_its_questions_is_a_wrong_method(api: Api) -> None:
+async def test_options_without_preflight_headers_is_405(api: Api) -> None:
     assert_error(await api.request("OPTIONS", "/api/tasks"), 405, "Method not allowed")
     del api.client.headers["origin"]
     asked = {"Access-Control-Request-Method": "GET"}
@@ -76,7 +76,7 @@ async def test_an_answer_to_another_origin_or_to_none_carries_no_cors_headers(ap
     assert response.headers["vary"] == "Origin"
 
 
-async def test_each_of_several_origins_is_allowed_by_its_own_name(database_url: str) -> None:
+async def test_each_of_several_origins_is_allowed(database_url: str) -> None:
     several = "https://todo.example.com, http://localhost:3000,http://127.0.0.1:3000"
     async with serve(settings(database_url, frontend_url=several)) as api:
         for origin in several.replace(" ", "").split(","):
@@ -88,8 +88,8 @@ async def test_each_of_several_origins_is_allowed_by_its_own_name(database_url: 
             assert "access-control-allow-origin" not in response.headers
 
 
-async def test_what_the_frontend_reads_of_an_error_is_exposed(api: Api) -> None:
-    """Here it stands once in words; `check` in answers.py holds it for every answer of every test, 413 and 500 too."""
+async def test_the_frontend_may_read_the_headers_of_an_error(api: Api) -> None:
+    """The expected headers in words; `check` in tests/support/answers.py tests every answer, errors included."""
     for response in (
         await api.get("/api/tasks"),
         await api.get("/nowhere"),

@@ -1,4 +1,4 @@
-"""The headers that are ours to send on every answer."""
+"""The headers that the service sends with every answer."""
 
 import pytest
 
@@ -38,7 +38,7 @@ CALLS = (
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
 
 
-async def test_a_plain_request_id_of_the_client_is_kept(api: Api) -> None:
+async def test_a_valid_request_id_of_the_client_is_kept(api: Api) -> None:
     user = api.user()
     for request_id in GOOD:
         for method, path in CALLS:
@@ -56,14 +56,14 @@ async def test_any_other_request_id_is_replaced(api: Api) -> None:
             assert response.headers["x-request-id"] != request_id
 
 
-async def test_no_two_requests_without_an_id_get_the_same(api: Api, api_without_database: Api) -> None:
+async def test_requests_without_an_id_get_different_ids(api: Api, api_without_database: Api) -> None:
     ids = [
         (await each.get("/livez")).headers["x-request-id"] for each in (api, api_without_database) for _ in range(50)
     ]
     assert len(set(ids)) == 100
 
 
-async def test_every_answer_to_a_request_with_authorization_is_never_stored(api: Api) -> None:
+async def test_answers_to_requests_with_authorization_are_not_stored(api: Api) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
     calls = [
@@ -81,6 +81,6 @@ async def test_every_answer_to_a_request_with_authorization_is_never_stored(api:
     assert statuses >= {200, 204, 400, 401, 404, 405}
 
 
-async def test_no_browser_guesses_a_content_type(api: Api) -> None:
+async def test_every_answer_forbids_content_type_sniffing(api: Api) -> None:
     for method, path in CALLS:
         assert (await api.request(method, path)).headers["x-content-type-options"] == "nosniff"

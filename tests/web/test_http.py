@@ -1,4 +1,4 @@
-"""What only real HTTP shows: the process, its sockets, its bytes."""
+"""The service over real HTTP: bodies, connections, request targets."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ async def test_the_server_header_names_no_version(http_api: Api) -> None:
         assert "x-powered-by" not in (await http_api.get(path)).headers
 
 
-async def test_errors_are_json_over_real_http_too(http_api: Api) -> None:
+async def test_errors_are_json_over_real_http(http_api: Api) -> None:
     user = http_api.user()
     assert_error(await http_api.get("/nowhere"), 404, "Not found")
     assert_error(await http_api.get("/api/tasks"), 401, "Unauthorized")
@@ -57,15 +57,15 @@ async def in_parts(size: int) -> AsyncIterator[bytes]:
     yield b'"}'
 
 
-async def test_a_body_over_one_mib_is_413_with_and_without_its_length(http_api: Api) -> None:
+async def test_a_body_over_one_mib_is_413_with_and_without_content_length(http_api: Api) -> None:
     user = http_api.user()
     for size in (MIB + 1, 3 * MIB):
         assert_error(await http_api.request("POST", "/api/tasks", user, content=b"x" * size), 413)
         assert_error(await http_api.request("POST", "/api/tasks", user, content=in_parts(size + MIB)), 413)
-    assert (await http_api.create_task(user)).status_code == 201, "the connection is still good, or a new one is made"
+    assert (await http_api.create_task(user)).status_code == 201, "the client can send the next request"
 
 
-async def test_head_sends_no_body_and_the_connection_goes_on(service: ServiceProcess) -> None:
+async def test_head_sends_no_body_and_keeps_the_connection_open(service: ServiceProcess) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     for method in ("HEAD", "GET", "HEAD", "GET"):
         writer.write(f"{method} /livez HTTP/1.1\r\nHost: api\r\n\r\n".encode())
@@ -74,7 +74,7 @@ async def test_head_sends_no_body_and_the_connection_goes_on(service: ServicePro
     writer.close()
 
 
-async def test_a_request_to_become_a_websocket_is_an_ordinary_request(service: ServiceProcess) -> None:
+async def test_a_websocket_upgrade_is_treated_as_an_ordinary_request(service: ServiceProcess) -> None:
     upgrade = (
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n\r\n"
     )
@@ -84,7 +84,7 @@ async def test_a_request_to_become_a_websocket_is_an_ordinary_request(service: S
         assert answer.headers["content-type"] == "application/json"
 
 
-async def test_odd_targets_are_answered_in_json(service: ServiceProcess) -> None:
+async def test_unusual_request_targets_are_answered_in_json(service: ServiceProcess) -> None:
     for line in (
         b"OPTIONS *",
         b"GET http://api/nowhere",
@@ -97,7 +97,7 @@ async def test_odd_targets_are_answered_in_json(service: ServiceProcess) -> None
         answer = await exchange(service, line + b" HTTP/1.1\r\nHost: api\r\nOrigin: %s\r\n\r\n" % ORIGIN.encode())
         assert answer.status in (400, 404, 405), line
         assert answer.headers["content-type"] == "application/json"
-        # What does not parse as HTTP has no origin either.
+        # A request that does not parse as HTTP has no Origin header, so the answer has no CORS headers.
         assert answer.status == 400 or answer.headers["access-control-allow-origin"] == ORIGIN
 
 
@@ -122,7 +122,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_408_or_a_closed_connection
     assert time.monotonic() - started < 35
 
 
-async def test_a_client_that_goes_away_is_no_error(service: ServiceProcess, http_api: Api) -> None:
+async def test_a_client_that_disconnects_causes_no_error(service: ServiceProcess, http_api: Api) -> None:
     for _ in range(3):
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(b'POST /api/auth/login HTTP/1.1\r\nHost: api\r\nContent-Length: 100\r\n\r\n{"email": "')

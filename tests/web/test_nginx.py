@@ -1,4 +1,4 @@
-"""The service behind the real nginx of deploy/: what passes unchanged, and what the proxy says itself."""
+"""The service behind nginx with the configuration in deploy/."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from tests.support.nginx import Nginx, nginx
 from tests.support.service_process import ServiceProcess, start_service
 
 MIB = 1024 * 1024
-# What each of the two says of itself, and what differs from answer to answer.
+# Headers that nginx and the service each set themselves, or that differ from answer to answer.
 OWN = {"date", "server", "connection", "x-request-id"}
 
 
@@ -42,7 +42,7 @@ def site(template: Template) -> Iterator[Site]:
 
 
 def wait_for_log(service: ServiceProcess, request_id: str) -> dict[str, object]:
-    """The service's log line of this request, which it writes together with others."""
+    """The service's log line of this request. The service writes its lines in batches, so this may take a while."""
     for _ in range(200):
         for line in service.log.read_text().splitlines():
             if request_id in line and (found := json.loads(line))["id"] == request_id:
@@ -51,7 +51,7 @@ def wait_for_log(service: ServiceProcess, request_id: str) -> dict[str, object]:
     raise AssertionError(f"{request_id} was not logged")
 
 
-def test_a_task_lives_its_life(site: Site) -> None:
+def test_a_task_is_created_changed_and_deleted_through_nginx(site: Site) -> None:
     with site.proxy.client(**site.user.headers) as page:
         created = page.post("/api/tasks", json={"title": "Buy milk 🥛"})
         path = f"/api/tasks/{created.json()['task']['id']}"
@@ -64,7 +64,7 @@ def test_a_task_lives_its_life(site: Site) -> None:
     assert (answers[2].content, answers[2].headers["content-length"]) == (b"", answers[1].headers["content-length"])
 
 
-def test_accounts(site: Site) -> None:
+def test_accounts_work_through_nginx(site: Site) -> None:
     account = {"email": "eve@example.com", "password": PASSWORD}
     with site.proxy.client() as page:
         for path, status in {"/api/auth/signup": 201, "/api/auth/login": 200}.items():
@@ -87,7 +87,7 @@ def test_accounts(site: Site) -> None:
         ("OPTIONS", "/api/tasks", {"Access-Control-Request-Method": "PUT", "Origin": "https://evil.example"}, b""),
     ],
 )  # fmt: skip
-def test_what_the_service_says_passes_unchanged(
+def test_answers_of_the_service_pass_through_nginx_unchanged(
     site: Site, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     headers = {"Accept-Encoding": "identity", **headers}
@@ -97,13 +97,13 @@ def test_what_the_service_says_passes_unchanged(
     for response in (answer, expected):
         for name in OWN & set(response.headers):
             del response.headers[name]
-    # What nginx would compress for a client that takes it says so to caches.
+    # nginx adds Vary: Accept-Encoding to the answers that it may compress.
     answer.headers["vary"] = answer.headers["vary"].removeprefix("Accept-Encoding, ")
     assert dict(answer.headers) == dict(expected.headers)
 
 
 def test_lists_are_compressed_and_single_tasks_are_not(site: Site) -> None:
-    """gzip would make the ETag of a task weak, and a weak one never matches `If-Match`."""
+    """gzip would make the ETag of a task weak, and a weak ETag never matches `If-Match`."""
     largest = {"title": "\x01" * 255, "description": "\x01" * 1000}
     with site.proxy.client(**site.user.headers) as page, httpx.Client(headers=site.user.headers) as direct:
         created = [page.post("/api/tasks", json=largest) for _ in range(2)]
@@ -121,7 +121,7 @@ def test_lists_are_compressed_and_single_tasks_are_not(site: Site) -> None:
     assert set(listed.headers["vary"].split(", ")) == {"Accept-Encoding", "Origin"}
 
 
-def test_one_address_gets_a_share_and_the_others_theirs(site: Site) -> None:
+def test_nginx_limits_sign_ups_and_log_ins_for_each_address(site: Site) -> None:
     """nginx allows 50 sign-ups and log-ins ahead of 5 a second; the bodies are refused before a password is hashed."""
 
     def log_ins(address: str, count: int) -> list[httpx.Response]:
@@ -141,7 +141,7 @@ def test_one_address_gets_a_share_and_the_others_theirs(site: Site) -> None:
         assert page.get("/livez").status_code == 200
 
 
-def test_an_answer_larger_than_the_proxys_buffers_is_whole(site: Site) -> None:
+def test_an_answer_larger_than_nginxs_buffers_is_complete(site: Site) -> None:
     with site.proxy.client(**site.user.headers) as page:
         for _ in range(150):
             assert page.post("/api/tasks", json={"title": "Buy milk", "description": "𝛑" * 1000}).status_code == 201
@@ -153,7 +153,7 @@ def test_an_answer_larger_than_the_proxys_buffers_is_whole(site: Site) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [MIB - 1000, MIB + 1, MIB + 4096, 3 * MIB])
-def test_bodies_up_to_the_limit_and_none_above(site: Site, size: int, chunked: bool) -> None:
+def test_nginx_passes_bodies_up_to_one_mib(site: Site, size: int, chunked: bool) -> None:
     pieces = [b"x" * min(65536, size - sent) for sent in range(0, size, 65536)]
     with site.proxy.client(**site.user.headers) as page:
         answer = page.post("/api/tasks", content=iter(pieces) if chunked else b"".join(pieces))
@@ -165,7 +165,7 @@ def test_bodies_up_to_the_limit_and_none_above(site: Site, size: int, chunked: b
     )
 
 
-def test_the_service_says_503_in_its_own_words(template: Template) -> None:
+def test_a_503_of_the_service_passes_through_nginx(template: Template) -> None:
     with (
         nginx(1) as away,
         start_service("postgresql://todo:todo@127.0.0.1:1/todo") as service,
@@ -190,8 +190,8 @@ def test_one_request_id_in_the_answer_and_in_both_logs(site: Site, given: str) -
         wait_for_log(site.service, request_id)
 
 
-def test_clients_are_told_apart_whatever_they_say_themselves(site: Site) -> None:
-    """Three failures are one too many here, for one address; the proxy's own is nobody's."""
+def test_clients_cannot_forge_their_address(site: Site) -> None:
+    """Here, an address is limited after three failures; the proxy's own address never is."""
     wrong = {"email": "eva@example.com", "password": "a wrong password"}
     with site.proxy.client("127.0.0.2", **{"X-Forwarded-For": "192.0.2.1"}) as page:
         for number in range(3):
@@ -206,21 +206,21 @@ def test_clients_are_told_apart_whatever_they_say_themselves(site: Site) -> None
 
 
 def peers(service: ServiceProcess) -> set[int]:
-    """The ports from which somebody is connected to the service."""
+    """The client ports of the connections to the service."""
     connections = psutil.Process(service.pid).net_connections("tcp")
     return {each.raddr.port for each in connections if each.laddr.port == service.port and each.raddr}
 
 
-def test_connections_to_the_service_are_used_again(site: Site) -> None:
+def test_nginx_reuses_its_connections_to_the_service(site: Site) -> None:
     before = peers(site.service)
     with nginx(site.service.port) as proxy, proxy.client() as page:
         for _ in range(50):
             assert page.get("/livez").status_code == 200
-        # Without keep-alive none would be left, and without use 50.
+        # Without keep-alive no connection would be left; without reuse there would be 50.
         assert len(peers(site.service) - before) == 1
 
 
-def test_a_client_that_asks_first_may_go_on(site: Site) -> None:
+def test_expect_100_continue_works_through_nginx(site: Site) -> None:
     body = b'{"title": "Buy milk"}'
     head = ["POST /api/tasks HTTP/1.1", "Host: todo.example.com", f"Authorization: Bearer {site.user.token}"]
     head += [f"Content-Length: {len(body)}", "Expect: 100-continue", "", ""]
@@ -234,7 +234,7 @@ def test_a_client_that_asks_first_may_go_on(site: Site) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
 
 
-def test_many_at_once(site: Site) -> None:
+def test_many_requests_at_once_pass_through_nginx(site: Site) -> None:
     def some(_: int) -> None:
         with site.proxy.client(**site.user.headers) as page:
             for _ in range(10):

@@ -1,4 +1,4 @@
-"""What nginx answers itself: in the contract's shape, readable by the site's pages and by no others."""
+"""Errors that nginx answers itself: in the contract's form, and readable by the frontend's origin only."""
 
 import contextlib
 import json
@@ -16,14 +16,14 @@ from tests.support.answers import assert_sentence
 from tests.support.api import ORIGIN
 from tests.support.nginx import Nginx, nginx
 
-FROM_PAGE = b"Host: todo.example.com\r\nOrigin: " + ORIGIN.encode()
+FRONTEND_HEADERS = b"Host: todo.example.com\r\nOrigin: " + ORIGIN.encode()
 SLOW = 10
-"""Seconds that nginx.conf gives a client to go on sending."""
+"""Seconds that nginx.conf waits for a client's next bytes."""
 
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Nginx]:
-    """In front of two instances that are down: a port that is bound, where nobody listens."""
+    """nginx with two instances that are down: their port is bound, but no process listens."""
     with socket.socket() as first, socket.socket() as second:
         for taken in (first, second):
             taken.bind(("127.0.0.1", 0))
@@ -32,7 +32,7 @@ def proxy() -> Iterator[Nginx]:
 
 
 def said(proxy: Nginx, sent: bytes, *, tls: bool = True) -> httpx.Response | None:
-    """What nginx says to these bytes; None where it ends the connection without a word."""
+    """nginx's answer to these bytes; None if it closes the connection without one."""
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=20))
         if tls:
@@ -60,20 +60,20 @@ def assert_own_error(response: httpx.Response | None, status: int, *, readable: 
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE"])
-def test_without_an_instance_every_call_is_503(proxy: Nginx, method: str) -> None:
+def test_while_no_instance_runs_every_call_is_503(proxy: Nginx, method: str) -> None:
     with proxy.client() as page:
         response = page.request(method, "/api/tasks")
     assert_own_error(response, 503, readable=True)
     assert response.headers["retry-after"] == "2"
     deadline = time.monotonic() + 5
-    # The line is written when the answer is already there.
+    # nginx writes the line after it has sent the answer.
     while not (logged := [line for line in proxy.requests() if line["id"] == response.headers["x-request-id"]]):
         assert time.monotonic() < deadline
     assert [(line["method"], line["status"]) for line in logged] == [(method, 503)]
 
 
-def test_without_an_instance_preflights_pass(proxy: Nginx) -> None:
-    """A browser shows a page no error of a call whose preflight failed."""
+def test_while_no_instance_runs_preflights_succeed(proxy: Nginx) -> None:
+    """If the preflight fails, the page cannot read the error of the call."""
     wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,content-type"}
     with proxy.client(**wanted) as page:
         answers = [page.options("/api/tasks"), page.options("/api/auth/login")]
@@ -85,7 +85,7 @@ def test_without_an_instance_preflights_pass(proxy: Nginx) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000.evil.example", "null", ""])
-def test_no_other_origin_may_read_it(proxy: Nginx, origin: str) -> None:
+def test_other_origins_may_not_read_nginxs_errors(proxy: Nginx, origin: str) -> None:
     with proxy.client(Origin=origin) as page:
         assert_own_error(page.get("/api/tasks"), 503, readable=False)
         assert_own_error(page.options("/api/tasks"), 503, readable=False)
@@ -93,37 +93,37 @@ def test_no_other_origin_may_read_it(proxy: Nginx, origin: str) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "status", "readable"),
-    [  # the first ones end before a header is read, so nobody knows the origin
+    [  # the first cases end before nginx has read the Origin header
         (b"GARBAGE\r\n\r\n", 400, False),
         (b"\x00\x01\x02\r\n\r\n", 400, False),
-        (b"GET / HTTP/3.0\r\n" + FROM_PAGE + b"\r\n\r\n", 505, False),
-        (b"CONNECT todo.example.com:443 HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n", 400, False),
-        (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n", 414, False),
+        (b"GET / HTTP/3.0\r\n" + FRONTEND_HEADERS + b"\r\n\r\n", 505, False),
+        (b"CONNECT todo.example.com:443 HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\n\r\n", 400, False),
+        (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\n\r\n", 414, False),
         (b"GET / HTTP/1.1\r\nOrigin: " + ORIGIN.encode() + b"\r\n\r\n", 400, True),
-        (b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nHost: other.example.com\r\n\r\n", 400, True),
-        (b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nCookie: " + b"x" * 17_000 + b"\r\n\r\n", 400, True),
-        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: a\r\n\r\n", 400, True),
+        (b"GET / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nHost: other.example.com\r\n\r\n", 400, True),
+        (b"GET / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nCookie: " + b"x" * 17_000 + b"\r\n\r\n", 400, True),
+        (b"POST / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nContent-Length: a\r\n\r\n", 400, True),
         (
-            b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             400,
             True,
         ),
-        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nTransfer-Encoding: gzip\r\n\r\n", 501, True),
-        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400, True),
-        (b"POST / HTTP/1.1\r\n" + FROM_PAGE + b"\r\nContent-Length: 1060000\r\n\r\n", 413, True),
+        (b"POST / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nTransfer-Encoding: gzip\r\n\r\n", 501, True),
+        (b"POST / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400, True),
+        (b"POST / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\nContent-Length: 1060000\r\n\r\n", 413, True),
     ],
 )  # fmt: skip
-def test_what_is_no_request_for_the_service(proxy: Nginx, sent: bytes, status: int, readable: bool) -> None:
+def test_nginx_refuses_bad_requests_itself(proxy: Nginx, sent: bytes, status: int, readable: bool) -> None:
     assert_own_error(said(proxy, sent), status, readable=readable)
 
 
-def test_http_without_tls_is_told_so(proxy: Nginx) -> None:
-    sent = b"GET / HTTP/1.1\r\n" + FROM_PAGE + b"\r\n\r\n"
+def test_plain_http_on_the_tls_port_gets_an_error_that_says_so(proxy: Nginx) -> None:
+    sent = b"GET / HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\n\r\n"
     assert_own_error(said(proxy, sent, tls=False), 400, readable=True)
 
 
-def test_a_slow_client_is_not_waited_for(proxy: Nginx) -> None:
-    head = b"POST /api/tasks HTTP/1.1\r\n" + FROM_PAGE + b"\r\n"
+def test_nginx_disconnects_a_slow_client(proxy: Nginx) -> None:
+    head = b"POST /api/tasks HTTP/1.1\r\n" + FRONTEND_HEADERS + b"\r\n"
     parts = [b"", head, head + b"Content-Length: 100\r\n\r\n", head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"]
     began = time.monotonic()
     with ThreadPoolExecutor(len(parts)) as pool:

@@ -1,4 +1,4 @@
-"""Bodies: lengths that lie, chunks, trailers, the limit of 1 MiB, bytes that are no text."""
+"""Raw request bodies: wrong lengths, chunks, trailers, the limit of 1 MiB, invalid UTF-8."""
 
 import time
 
@@ -19,18 +19,18 @@ BAD_CHUNKS = {
 
 
 @pytest.mark.parametrize("chunks", BAD_CHUNKS.values(), ids=list(BAD_CHUNKS))
-def test_bad_chunks_are_400_and_the_end(service: ServiceProcess, user: str, chunks: bytes) -> None:
+def test_bad_chunks_are_400_and_close_the_connection(service: ServiceProcess, user: str, chunks: bytes) -> None:
     assert_refused(service.port, post(user, CHUNKED, body=chunks))
 
 
-def test_a_length_that_is_too_short_ends_the_request_there(service: ServiceProcess, user: str) -> None:
+def test_a_content_length_that_is_too_short_ends_the_body(service: ServiceProcess, user: str) -> None:
     with connect(service.port) as connection:
         connection.send(post(user, b"Content-Length: 2"))
         assert connection.answer("POST", PATH).json() == {"error": "The request body must be valid JSON"}
-        assert connection.ends(), "the rest is no request"
+        assert connection.ends(), "the rest of the body is not a request"
 
 
-def test_a_length_that_is_too_long_waits_for_the_rest(service: ServiceProcess, user: str) -> None:
+def test_a_content_length_that_is_too_long_waits_for_the_rest(service: ServiceProcess, user: str) -> None:
     with connect(service.port) as connection:
         connection.send(post(user, b"Content-Length: 23"))
         time.sleep(0.2)
@@ -38,24 +38,24 @@ def test_a_length_that_is_too_long_waits_for_the_rest(service: ServiceProcess, u
         assert connection.answer("POST", PATH).status_code == 201
 
 
-def test_a_length_of_5000_digits_is_no_error_of_ours(service: ServiceProcess, user: str) -> None:
-    """Python refuses to make a number of more than 4,300."""
+def test_a_content_length_of_5000_digits_is_no_500(service: ServiceProcess, user: str) -> None:
+    """Python's int() refuses more than 4,300 digits."""
     assert exchange(service.port, post(user, b"Content-Length: " + b"0" * 5000 + b"21")).status_code < 500
 
 
-def test_chunks_with_extensions_and_trailers_are_taken(service: ServiceProcess, user: str) -> None:
+def test_chunk_extensions_and_trailers_are_accepted(service: ServiceProcess, user: str) -> None:
     body = b"9;name=value\r\n" + TASK[:9] + b"\r\nC\r\n" + TASK[9:] + b"\r\n0\r\nX-Checksum: 1\r\n\r\n"
     assert exchange(service.port, post(user, CHUNKED, body=body)).status_code == 201
 
 
-def test_a_trailer_is_no_header(service: ServiceProcess, user: str) -> None:
-    """A proxy that takes care of the headers, X-Forwarded-For for one, may let trailers pass."""
+def test_trailers_do_not_become_headers(service: ServiceProcess, user: str) -> None:
+    """A proxy may check headers, for example X-Forwarded-For, and still pass trailers on."""
     body = CHUNKED_TASK + b"Authorization: Bearer " + user.encode() + b"\r\n\r\n"
     assert exchange(service.port, request(f"POST {PATH}", CHUNKED, body=body)).status_code == 401
 
 
 @pytest.mark.parametrize("trailer", [b"X-A: b\r\n" * 8192, b"X" * 65536])
-def test_trailers_without_end_are_cut(service: ServiceProcess, user: str, trailer: bytes) -> None:
+def test_endless_trailers_are_cut_off(service: ServiceProcess, user: str, trailer: bytes) -> None:
     before = service.memory()
     with connect(service.port) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         connection.send(post(user, CHUNKED, body=CHUNKED_TASK))
@@ -64,7 +64,7 @@ def test_trailers_without_end_are_cut(service: ServiceProcess, user: str, traile
     assert service.memory() - before < 8 * MIB
 
 
-def test_a_chunk_extension_without_end_is_cut(service: ServiceProcess, user: str) -> None:
+def test_an_endless_chunk_extension_is_cut_off(service: ServiceProcess, user: str) -> None:
     with connect(service.port) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         connection.send(post(user, CHUNKED, body=b"15;"))
         for _ in range(320):
@@ -73,7 +73,9 @@ def test_a_chunk_extension_without_end_is_cut(service: ServiceProcess, user: str
 
 @pytest.mark.parametrize("framing", ["length", "chunks of 64 KiB", "chunks of 64 bytes"])
 @pytest.mark.parametrize(("size", "status"), [(MIB, 201), (MIB + 1, 413)])
-def test_a_body_ends_at_1_mib(service: ServiceProcess, user: str, framing: str, size: int, status: int) -> None:
+def test_a_body_over_1_mib_is_413_however_it_is_sent(
+    service: ServiceProcess, user: str, framing: str, size: int, status: int
+) -> None:
     body = TASK.rjust(size)
     if framing == "length":
         sent = post(user, sized(body), body=body)
@@ -85,11 +87,11 @@ def test_a_body_ends_at_1_mib(service: ServiceProcess, user: str, framing: str, 
     with connect(service.port, seconds=10) as connection:
         connection.send(sent + LIVEZ)
         assert connection.answer("POST", PATH).status_code == status
-        assert connection.answer(path="/livez").status_code == 200, "the body was taken to its end"
+        assert connection.answer(path="/livez").status_code == 200, "the body was read to its end"
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000000000", CHUNKED])
-def test_a_body_without_end_is_413_and_kept_nowhere(service: ServiceProcess, user: str, framing: bytes) -> None:
+def test_an_endless_body_is_413_and_uses_no_memory(service: ServiceProcess, user: str, framing: bytes) -> None:
     before = service.memory()
     with connect(service.port) as connection:
         connection.send(post(user, framing, body=b""))
@@ -102,7 +104,7 @@ def test_a_body_without_end_is_413_and_kept_nowhere(service: ServiceProcess, use
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"])
-def test_a_body_that_is_no_utf_8_is_400(service: ServiceProcess, user: str, bad: bytes) -> None:
+def test_a_body_with_invalid_utf_8_is_400(service: ServiceProcess, user: str, bad: bytes) -> None:
     body = b'{"title": "' + bad + b'"}'
     assert exchange(service.port, post(user, sized(body), body=body)).status_code == 400
 
@@ -116,7 +118,7 @@ def test_expect_100_continue_is_answered_before_the_body(service: ServiceProcess
 
 
 @pytest.mark.parametrize(("known", "length", "status"), [(False, 21, 401), (True, MIB + 1, 413)])
-def test_expect_100_continue_is_not_answered_where_no_body_is_wanted(
+def test_expect_100_continue_is_not_answered_when_the_body_is_not_read(
     service: ServiceProcess, user: str, known: bool, length: int, status: int
 ) -> None:
     sent = post(user if known else "stale", b"Expect: 100-continue", b"Content-Length: %d" % length, body=b"")

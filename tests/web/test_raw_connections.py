@@ -1,4 +1,4 @@
-"""Connections: pipelined requests, closed halves, resets, and clients that are slow."""
+"""Connections: pipelined requests, half-closed connections, resets, slow clients."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from tests.support.service_process import ServiceProcess
 PATH = "/api/tasks"
 
 
-def test_a_hundred_pipelined_requests_are_all_answered_in_their_order(service: ServiceProcess) -> None:
+def test_a_hundred_pipelined_requests_are_answered_in_order(service: ServiceProcess) -> None:
     each = [
         ("GET", "/livez", 200, LIVEZ[:-2]),
         ("GET", "/unknown", 404, request("GET /unknown")[:-2]),
@@ -33,8 +33,8 @@ def test_a_hundred_pipelined_requests_are_all_answered_in_their_order(service: S
                 assert response.status_code == status
 
 
-def test_pipelined_requests_without_end_take_no_memory(service: ServiceProcess) -> None:
-    """Each that waits for its turn takes kilobytes, and is sent with twenty bytes."""
+def test_endless_pipelined_requests_use_no_memory(service: ServiceProcess) -> None:
+    """A waiting request would take kilobytes, and costs its sender only some twenty bytes."""
     before = service.memory()
     with connect(service.port) as connection, ThreadPoolExecutor(1) as reader:
         reading = reader.submit(lambda: connection.answer(path="/livez"))
@@ -45,8 +45,8 @@ def test_pipelined_requests_without_end_take_no_memory(service: ServiceProcess) 
         assert service.memory() - before < 16 * MIB
 
 
-def test_what_stands_before_nonsense_is_answered(service: ServiceProcess, user: str) -> None:
-    """Else a task is made, and the client is told that its request was none."""
+def test_requests_before_invalid_bytes_are_answered(service: ServiceProcess, user: str) -> None:
+    """Otherwise the task would be created, but the client would get a 400."""
     with connect(service.port) as connection:
         connection.send(LIVEZ + post(user, sized(TASK)) + b"nonsense\r\n\r\n")
         assert connection.answer(path="/livez").status_code == 200
@@ -54,7 +54,7 @@ def test_what_stands_before_nonsense_is_answered(service: ServiceProcess, user: 
         assert connection.ends()
 
 
-def test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain(service: ServiceProcess) -> None:
+def test_a_request_after_a_refused_upgrade_does_not_hang(service: ServiceProcess) -> None:
     with connect(service.port) as connection:
         connection.send(request("GET /livez", b"Connection: Upgrade", b"Upgrade: h2c") + LIVEZ)
         if connection.answer(path="/livez").headers.get("connection") == "close":
@@ -63,14 +63,14 @@ def test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain(service: Servi
             assert connection.answer(path="/livez").status_code == 200
 
 
-def test_nothing_behind_connection_close_is_served(service: ServiceProcess) -> None:
+def test_requests_after_connection_close_are_ignored(service: ServiceProcess) -> None:
     with connect(service.port) as connection:
         connection.send(request("GET /livez", b"Connection: close") + LIVEZ)
         assert connection.answer(path="/livez").headers["connection"] == "close"
         assert connection.closed()
 
 
-def test_a_client_that_has_closed_its_half_is_answered(service: ServiceProcess, user: str) -> None:
+def test_a_half_closed_connection_gets_its_answer(service: ServiceProcess, user: str) -> None:
     with connect(service.port) as connection:
         connection.send(post(user, sized(TASK)))
         connection.sock.shutdown(socket.SHUT_WR)
@@ -78,14 +78,14 @@ def test_a_client_that_has_closed_its_half_is_answered(service: ServiceProcess, 
 
 
 @pytest.mark.parametrize("end", [1, 10, 60, -30, -1])
-def test_a_request_that_is_cut_off_is_no_request(service: ServiceProcess, user: str, end: int) -> None:
+def test_an_incomplete_request_changes_nothing(service: ServiceProcess, user: str, end: int) -> None:
     with connect(service.port) as connection:
         connection.send(post(user, sized(TASK))[:end])
         connection.sock.shutdown(socket.SHUT_WR)
         assert connection.closed()
 
 
-def test_connections_reset_at_any_moment_leave_no_trace(service: ServiceProcess, user: str) -> None:
+def test_resets_at_any_moment_cause_no_error(service: ServiceProcess, user: str) -> None:
     sent = (post(user, sized(TASK)), request("GET /docs"), post(user, CHUNKED, body=b"15\r\n"), LIVEZ * 100, b"GE")
     for number in range(200):
         with connect(service.port) as connection:
@@ -94,7 +94,7 @@ def test_connections_reset_at_any_moment_leave_no_trace(service: ServiceProcess,
             time.sleep(number % 4 / 1000)
 
 
-def test_a_thousand_idle_connections_are_in_nobodys_way(service: ServiceProcess) -> None:
+def test_a_thousand_idle_connections_do_not_delay_others(service: ServiceProcess) -> None:
     idle = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
     began = time.monotonic()
     assert exchange(service.port, LIVEZ).status_code == 200
@@ -103,8 +103,8 @@ def test_a_thousand_idle_connections_are_in_nobodys_way(service: ServiceProcess)
         sock.close()
 
 
-def test_whoever_is_slow_is_cut_off(service: ServiceProcess, user: str) -> None:
-    """A byte comes in every second. All at once, because each takes as long as its limit."""
+def test_slow_clients_are_cut_off(service: ServiceProcess, user: str) -> None:
+    """Each case sends a few bytes every second. They run in parallel, because each takes as long as its limit."""
     cases = {
         "says nothing": (b"", b"", 20, ""),
         "a head": (b"GET /livez HTTP/1.1\r\nX-A: ", b"a", 20, ""),
@@ -115,17 +115,17 @@ def test_whoever_is_slow_is_cut_off(service: ServiceProcess, user: str) -> None:
         "empty lines behind an answer": (LIVEZ, b"\r\n", 21, "200"),
     }
     with ThreadPoolExecutor(len(cases)) as threads:
-        drips = {name: threads.submit(_drip, service, sent, drop) for name, (sent, drop, _, _) in cases.items()}
+        drips = {name: threads.submit(send_slowly, service, sent, drop) for name, (sent, drop, _, _) in cases.items()}
         time.sleep(1)
-        assert exchange(service.port, LIVEZ).status_code == 200, "others are served meanwhile"
+        assert exchange(service.port, LIVEZ).status_code == 200, "the slow clients do not delay others"
         for name, (_, _, limit, status) in cases.items():
             seconds, answered = drips[name].result()
             assert answered == status, name
             assert limit - 1 <= seconds <= limit + 15, f"{name}: {seconds:.1f} s"
 
 
-def _drip(service: ServiceProcess, sent: bytes, drop: bytes) -> tuple[float, str]:
-    """Sends a drop every second; returns when the connection ended, and the status of the answer before that."""
+def send_slowly(service: ServiceProcess, sent: bytes, drop: bytes) -> tuple[float, str]:
+    """Sends `drop` every second until the connection ends; returns the seconds until then and the answer's status."""
     began, received = time.monotonic(), b""
     with connect(service.port, seconds=1) as connection:
         connection.send(sent)

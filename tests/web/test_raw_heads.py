@@ -1,11 +1,11 @@
-"""Request lines and headers: what is HTTP is answered by the contract, what is none is 400 and the end."""
+"""Raw request heads: valid HTTP gets the contract's answers; invalid HTTP is 400, and the connection is closed."""
 
 import pytest
 
 from tests.support.raw_http import CHUNKED, LIVEZ, MIB, assert_refused, connect, exchange, post, request
 from tests.support.service_process import ServiceProcess
 
-NOT_HTTP = {
+INVALID_HTTP = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "an invented method": request("BREW /livez"),
     "a method in lower case": request("get /livez"),
@@ -26,7 +26,7 @@ NOT_HTTP = {
     "line feeds alone": LIVEZ.replace(b"\r", b""),
     "carriage returns alone": LIVEZ.replace(b"\n", b""),
 }
-LIES = {
+BAD_LENGTHS = {
     "a negative length": [b"Content-Length: -1"],
     "a signed length": [b"Content-Length: +21"],
     "a hexadecimal length": [b"Content-Length: 0x15"],
@@ -41,15 +41,13 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=list(NOT_HTTP))
-def test_what_is_no_http_is_400_and_the_end(service: ServiceProcess, sent: bytes) -> None:
+@pytest.mark.parametrize("sent", INVALID_HTTP.values(), ids=list(INVALID_HTTP))
+def test_invalid_http_is_400_and_closes_the_connection(service: ServiceProcess, sent: bytes) -> None:
     assert_refused(service.port, sent)
 
 
-@pytest.mark.parametrize("headers", LIES.values(), ids=list(LIES))
-def test_a_length_that_cannot_be_believed_is_400_and_the_end(
-    service: ServiceProcess, user: str, headers: list[bytes]
-) -> None:
+@pytest.mark.parametrize("headers", BAD_LENGTHS.values(), ids=list(BAD_LENGTHS))
+def test_bad_lengths_are_400_and_close_the_connection(service: ServiceProcess, user: str, headers: list[bytes]) -> None:
     assert_refused(service.port, post(user, *headers))
 
 
@@ -76,7 +74,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize(("sent", "status"), UNUSUAL.values(), ids=list(UNUSUAL))
-def test_unusual_requests_are_answered_by_the_contract(service: ServiceProcess, sent: bytes, status: int) -> None:
+def test_unusual_requests_get_the_contracts_answers(service: ServiceProcess, sent: bytes, status: int) -> None:
     assert exchange(service.port, sent).status_code == status
 
 
@@ -89,12 +87,12 @@ IDS = [
 
 @pytest.mark.parametrize("task_id", IDS, ids=range(len(IDS)))
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_an_odd_id_is_404(service: ServiceProcess, user: str, method: str, task_id: str) -> None:
+def test_an_invalid_id_is_404(service: ServiceProcess, user: str, method: str, task_id: str) -> None:
     headers = (b"Authorization: Bearer " + user.encode(), b"Content-Length: 2")
     with connect(service.port) as connection:
         connection.send(request(f"{method} /api/tasks/{task_id}", *headers, body=b"{}"))
         response = connection.answer(method, "/api/tasks/odd")
-    # With a slash in it, encoded or not, it is another path.
+    # A slash in it, encoded or not, makes it another path.
     assert response.json() == {"error": "Not found" if "%2f" in task_id.lower() else "Task not found"}
     assert response.status_code == 404
 
@@ -107,7 +105,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=list(FLOODS))
-def test_a_head_without_end_is_cut(service: ServiceProcess, flood: list[bytes]) -> None:
+def test_an_endless_request_head_is_cut_off(service: ServiceProcess, flood: list[bytes]) -> None:
     before = service.memory()
     with connect(service.port) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
         connection.send(b"GET /" if flood[0].startswith(b"XX") else b"GET /livez HTTP/1.1\r\n")

@@ -1,4 +1,4 @@
-"""DictRouter finds the routes that Starlette's own matching finds, with the same parameters."""
+"""DictRouter finds the same routes and path parameters as Starlette's own router."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ PATHS = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_path_leads_to_the_route_that_starlette_finds(path: str) -> None:
+async def test_dict_router_finds_the_same_route_as_starlette(path: str) -> None:
     found: list[tuple[str | None, Any]] = []
 
     class Endpoint:
@@ -52,7 +52,7 @@ async def test_a_path_leads_to_the_route_that_starlette_finds(path: str) -> None
     assert found == (expected or [(None, {})])
 
 
-def test_every_parameter_is_a_last_part_named_id() -> None:
+def test_every_path_parameter_is_last_and_named_id() -> None:
     assert all(
         route.path.endswith("/{id}") and route.path.count("{") == 1 for route in ROUTES if route.param_convertors
     )

@@ -1,4 +1,4 @@
-"""The undocumented parts of uvicorn: which are used, what fails without each, and what stands on them."""
+"""The undocumented parts of uvicorn that the service uses: which, a test for each, and the behaviour built on them."""
 
 import ast
 import asyncio
@@ -26,35 +26,35 @@ from tests.support.service_process import start_service
 from tests.support.spec_tables import functions_of
 
 FOLDER = PROJECT / "service/web/uvicorn_internals"
-LATE = "web/test_raw_connections.py::test_whoever_is_slow_is_cut_off"
-PIPELINE = "web/test_raw_connections.py::test_a_hundred_pipelined_requests_are_all_answered_in_their_order"
+LATE = "web/test_raw_connections.py::test_slow_clients_are_cut_off"
+PIPELINE = "web/test_raw_connections.py::test_a_hundred_pipelined_requests_are_answered_in_order"
 STOP = "process/test_stopping.py::test_a_stopping_service"
 CONTINUE = "web/test_raw_bodies.py::test_expect_100_continue_is_answered_before_the_body"
 ONE_WRITE = "web/test_uvicorn_internals.py::test_an_answer_is_one_write"
-REFUSED = "web/test_raw_heads.py::test_what_is_no_http_is_400_and_the_end"
-UNREAD = "web/test_uvicorn_internals.py::test_an_answer_that_nobody_reads_is_registered_until_it_is_read"
+REFUSED = "web/test_raw_heads.py::test_invalid_http_is_400_and_closes_the_connection"
+UNREAD = "web/test_uvicorn_internals.py::test_an_unread_answer_stays_registered_until_it_is_read"
 RAISED = "web/test_uvicorn_internals.py::test_an_application_that_fails_is_answered_500_in_json"
-# Each name of uvicorn's classes that the folder uses, and a test that fails if uvicorn renames it.
+# Each attribute of uvicorn's classes that the folder uses, and a test that fails if uvicorn renames it.
 USES = {
     "STATUS_LINE": ONE_WRITE,
     "_start_asgi_task": ONE_WRITE,
-    "_unsupported_upgrade_warning": "web/test_raw_heads.py::test_unusual_requests_are_answered_by_the_contract",
+    "_unsupported_upgrade_warning": "web/test_raw_heads.py::test_unusual_requests_get_the_contracts_answers",
     "access_log": ONE_WRITE,
     "access_logger": ONE_WRITE,
     "app": ONE_WRITE,
     "app_state": UNREAD,
-    "body": "web/test_raw_bodies.py::test_a_length_that_is_too_long_waits_for_the_rest",
+    "body": "web/test_raw_bodies.py::test_a_content_length_that_is_too_long_waits_for_the_rest",
     "client": "process/test_proxies.py::test_a_trusted_proxy_on_an_ipv6_socket",
     "config": STOP,
     "connections": "process/test_starting.py::test_running_out_of_file_descriptors_is_logged_once",
     "cycle": STOP,
     "default_headers": ONE_WRITE,
-    "disconnected": "web/test_http.py::test_a_client_that_goes_away_is_no_error",
+    "disconnected": "web/test_http.py::test_a_client_that_disconnects_causes_no_error",
     "drain": UNREAD,
     "expect_100_continue": CONTINUE,
     "flow": PIPELINE,
     "force_exit": "process/test_starting.py::test_two_signals_at_once_stop_a_service_without_a_traceback",
-    "headers": "web/test_raw_bodies.py::test_a_trailer_is_no_header",
+    "headers": "web/test_raw_bodies.py::test_trailers_do_not_become_headers",
     "keep_alive": STOP,
     "lifespan": STOP,
     "logger": ONE_WRITE,
@@ -64,12 +64,12 @@ USES = {
     "on_response": PIPELINE,
     "on_response_complete": PIPELINE,
     "on_tick": "process/test_starting.py::test_running_out_of_file_descriptors_is_logged_once",
-    "parser": "web/test_raw_connections.py::test_a_request_behind_a_refused_upgrade_does_not_wait_in_vain",
+    "parser": "web/test_raw_connections.py::test_a_request_after_a_refused_upgrade_does_not_hang",
     "pipeline": PIPELINE,
     "response_complete": STOP,
     "response_started": RAISED,
     "scheme": ONE_WRITE,
-    "scope": "web/test_http.py::test_head_sends_no_body_and_the_connection_goes_on",
+    "scope": "web/test_http.py::test_head_sends_no_body_and_keeps_the_connection_open",
     "send_400_response": REFUSED,
     "send_500_response": RAISED,
     "server": ONE_WRITE,
@@ -114,7 +114,7 @@ DOCUMENTED |= {
 
 
 def members(tree: ast.AST, *roots: str) -> set[str]:
-    """Methods that are defined, and attributes of these variables and of what they hold."""
+    """The methods that these classes define, and the attributes that the code reads from uvicorn's objects."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -124,7 +124,7 @@ def members(tree: ast.AST, *roots: str) -> set[str]:
     return found
 
 
-def test_every_use_has_a_test() -> None:
+def test_every_used_name_of_uvicorn_has_a_test() -> None:
     modules = (httptools_impl, flow_control, uvicorn.server, uvicorn.lifespan.on)
     known = set.union(
         *(members(ast.parse(Path(str(module.__file__)).read_text("utf-8")), "self") for module in modules)
@@ -137,7 +137,7 @@ def test_every_use_has_a_test() -> None:
         assert function in functions_of(file), f"{name}: {file} has no {function}"
 
 
-def test_nothing_else_imports_undocumented_parts() -> None:
+def test_no_other_module_imports_undocumented_parts() -> None:
     for path in (PROJECT / "service").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and path.parent != FOLDER:
@@ -147,7 +147,7 @@ def test_nothing_else_imports_undocumented_parts() -> None:
 
 
 def test_an_answer_is_one_write(database_url: str) -> None:
-    """Linux counts the system calls that write: uvicorn alone needs two for each answer."""
+    """Counts the write system calls of the process; plain uvicorn makes two for each answer."""
     count = 200
     with start_service(database_url, LOG_LEVEL="warning") as service, connect(service.port) as connection:
         process = psutil.Process(service.pid)
@@ -160,7 +160,7 @@ def test_an_answer_is_one_write(database_url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(app: object) -> AsyncIterator[tuple[Server, int]]:
-    """Our server in this process, with another application."""
+    """The service's server with another application, in this process."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         sock.bind(("127.0.0.1", 0))
@@ -177,7 +177,7 @@ async def serving(app: object) -> AsyncIterator[tuple[Server, int]]:
 
 
 async def ask(port: int, method: bytes = b"GET") -> bytes:
-    """Everything that comes back until the connection ends."""
+    """All bytes that arrive until the connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(method + b" / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     received = await asyncio.wait_for(reader.read(), 10)
@@ -228,7 +228,7 @@ async def test_an_application_that_fails_is_answered_500_in_json(app: object) ->
         ([{"type": BODY, "more_body": True}, {"type": BODY, "body": b"b"}], b"1\r\nb\r\n0\r\n\r\n"),
     ],
 )
-async def test_every_form_of_an_answer_that_asgi_allows(messages: list[Message], body: bytes) -> None:
+async def test_every_message_sequence_that_asgi_allows_is_sent(messages: list[Message], body: bytes) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         for message in ({"type": "http.response.start", "status": 200}, *messages):
             await send(message)
@@ -243,7 +243,7 @@ async def test_every_form_of_an_answer_that_asgi_allows(messages: list[Message],
 
 
 @pytest.mark.anyio
-async def test_an_answer_that_nobody_reads_is_registered_until_it_is_read() -> None:
+async def test_an_unread_answer_stays_registered_until_it_is_read() -> None:
     large = b"x" * 8_000_000
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -264,8 +264,8 @@ async def test_an_answer_that_nobody_reads_is_registered_until_it_is_read() -> N
 
 
 @pytest.mark.anyio
-async def test_a_request_that_the_stop_cuts_off_is_503(api: Api) -> None:
-    """uvicorn cancels what is not answered 15 seconds after SIGTERM; here the transport does."""
+async def test_a_request_cancelled_by_the_shutdown_is_503(api: Api) -> None:
+    """uvicorn cancels unanswered requests 15 seconds after SIGTERM; here the test cancels one."""
     sent: list[Message] = []
 
     async def receive() -> Message:
