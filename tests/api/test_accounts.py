@@ -1,4 +1,4 @@
-"""Signing up and logging in."""
+"""Sign-up and log-in."""
 
 import asyncio
 import uuid
@@ -28,7 +28,7 @@ INCOMPLETE: list[dict[str, Any]] = [
 
 
 def assert_account(response: httpx.Response, status: int, email: str) -> str:
-    """Checks the one success shape of both calls; returns the user's id."""
+    """Checks the answer, which has the same form for both calls; returns the user's id."""
     assert response.status_code == status, response.text
     body = response.json()
     assert set(body) == {"token", "user"}
@@ -36,25 +36,25 @@ def assert_account(response: httpx.Response, status: int, email: str) -> str:
     return str(body["user"]["id"])
 
 
-async def test_signing_up_and_logging_in_answer_the_same_account(api: Api) -> None:
+async def test_sign_up_and_log_in_return_the_same_account(api: Api) -> None:
     signed_up = assert_account(await api.sign_up("ada@example.com"), 201, "ada@example.com")
     assert assert_account(await api.log_in("ada@example.com"), 200, "ada@example.com") == signed_up
 
 
-async def test_the_tokens_of_both_calls_open_the_tasks(api: Api) -> None:
+async def test_the_tokens_of_both_calls_are_accepted_for_tasks(api: Api) -> None:
     for response in (await api.sign_up("ada@example.com"), await api.log_in("ada@example.com")):
         headers = {"Authorization": f"Bearer {response.json()['token']}"}
         assert (await api.get("/api/tasks", headers=headers)).json() == {"tasks": []}
 
 
-async def test_an_email_that_is_taken_is_409_in_any_case(api: Api) -> None:
+async def test_a_registered_email_is_409_in_any_case(api: Api) -> None:
     await api.sign_up("ada@example.com")
     for email in ("ada@example.com", "ADA@Example.COM", " Ada@example.com "):
         assert_error(await api.sign_up(email, "another password"), 409, "Email already registered")
-    assert (await api.log_in("ada@example.com")).status_code == 200, "the first password still holds"
+    assert (await api.log_in("ada@example.com")).status_code == 200, "the first password is still valid"
 
 
-async def test_of_two_sign_ups_at_once_exactly_one_succeeds(api: Api, owner: psycopg.Connection) -> None:
+async def test_of_two_simultaneous_sign_ups_exactly_one_succeeds(api: Api, owner: psycopg.Connection) -> None:
     responses = await asyncio.gather(api.sign_up("ada@example.com"), api.sign_up("ADA@Example.com"))
     accepted, refused = sorted(responses, key=lambda response: response.status_code)
     assert accepted.status_code == 201
@@ -68,7 +68,7 @@ async def test_a_missing_or_mistyped_field_is_400(api: Api) -> None:
         assert_error(await api.request("POST", LOG_IN, json=sent), 400, "Email and password required")
 
 
-async def test_fields_of_no_meaning_are_ignored(api: Api) -> None:
+async def test_unknown_fields_are_ignored(api: Api) -> None:
     forged = {"id": str(uuid.uuid4()), "user_id": 1, "password_hash": "x", "created_at": None, "role": "admin"}
     sent = {"email": "ada@example.com", "password": PASSWORD, **forged}
     user_id = assert_account(await api.request("POST", SIGN_UP, json=sent), 201, "ada@example.com")
@@ -97,7 +97,7 @@ async def test_sign_up_and_log_in_are_never_cached(api: Api) -> None:
 
 
 class Work:
-    """What a log-in costs: the statements and the bcrypt checks, each of which still happens."""
+    """Counts the statements and the bcrypt checks of a log-in, without replacing them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []

@@ -1,4 +1,4 @@
-"""`make demo` against the service: the account, its tasks, and a line that works."""
+"""`make demo` with a running service: the account, its tasks, and a curl command that works."""
 
 import os
 import shlex
@@ -23,14 +23,14 @@ def demo(base: str) -> tuple[int, str, str]:
 
 
 def listed(output: str) -> str:
-    """What the printed line of curl gets."""
+    """The answer to the printed curl command."""
     command, *arguments = shlex.split(output.splitlines()[-1])
     done = subprocess.run([program(command), "--silent", *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     return done.stdout
 
 
-def test_it_fills_an_account_once_and_prints_its_token_each_time(service: ServiceProcess) -> None:
+def test_make_demo_creates_the_tasks_once_and_prints_a_token_each_time(service: ServiceProcess) -> None:
     status, output, errors = demo(service.url)
     assert (status, errors) == (0, "")
     tasks = listed(output)
@@ -41,7 +41,7 @@ def test_it_fills_an_account_once_and_prints_its_token_each_time(service: Servic
     assert listed(output) == tasks
 
 
-def test_without_a_service_it_says_so_in_one_sentence() -> None:
+def test_make_demo_without_a_service_prints_one_sentence() -> None:
     status, output, errors = demo("http://127.0.0.1:9")
     assert status != 0
     assert output == ""

@@ -1,4 +1,4 @@
-"""The docs page: complete in itself, under a strict Content-Security-Policy, and working in a real browser."""
+"""The docs page: self-contained, with a strict Content-Security-Policy, in a real browser."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from tools.dump_openapi import WORDS
 
 
 class Page(HTMLParser):
-    """What a browser finds: the texts of the inline scripts and styles, and every address that it would load."""
+    """A parsed page: the text of its inline scripts and styles, and the addresses that a browser would load."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.anyio
-async def test_the_docs_page_runs_its_own_parts_and_nothing_else(api: Api) -> None:
+async def test_the_docs_page_loads_and_runs_only_its_own_parts(api: Api) -> None:
     response = await api.get("/docs")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
@@ -51,7 +51,7 @@ async def test_the_docs_page_runs_its_own_parts_and_nothing_else(api: Api) -> No
     for tag, texts in page.inline.items():
         hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
         assert policy[f"{tag}-src"] == " ".join(f"'sha256-{digest}'" for digest in hashes)
-    # Either one would change where a browser ends the script.
+    # Either one would move the point where a browser ends the script.
     assert not re.search("<!--|<script", "".join(page.inline["script"]), re.IGNORECASE)
     assert "sourceMappingURL" not in response.text
 
@@ -74,7 +74,7 @@ async def test_clients_that_accept_gzip_get_a_third_of_the_bytes(api: Api, accep
     assert response.text.startswith("<!doctype html>"), "httpx has decompressed it"
 
 
-def test_a_browser_shows_every_operation_without_a_complaint(service: ServiceProcess, tmp_path: Path) -> None:
+def test_a_browser_shows_every_operation_without_errors(service: ServiceProcess, tmp_path: Path) -> None:
     switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
     switches += f" disable-component-update disable-sync user-data-dir={tmp_path} enable-logging=stderr dump-dom"
     switches += " virtual-time-budget=20000"

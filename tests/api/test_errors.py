@@ -1,4 +1,4 @@
-"""What is not there, what may not be done, and what went wrong on our side."""
+"""Errors: unknown paths, wrong methods, unforeseen failures."""
 
 import logging
 
@@ -43,7 +43,7 @@ async def test_a_trailing_slash_never_redirects(api: Api) -> None:
             assert_error(await api.request(method, path, user, json={"title": "x"}), 404, "Not found")
 
 
-async def test_nothing_is_served_but_what_the_document_says(api: Api) -> None:
+async def test_nothing_is_served_but_the_documented_paths(api: Api) -> None:
     assert {route.path for route in ROUTES} == set(DOCUMENT["paths"])
     assert {path for path in DOCUMENT["paths"] if not path.startswith("/api/")} == {
         "/health", "/livez", "/openapi.json", "/docs",
@@ -63,7 +63,7 @@ async def test_a_wrong_method_is_405_and_allow_names_every_method_of_the_path(ap
                 assert set(response.headers["allow"].split(", ")) - {"OPTIONS"} == right, (method, path)
 
 
-async def test_head_answers_like_get_without_a_body_wherever_get_does(api: Api) -> None:
+async def test_head_answers_like_get_without_a_body(api: Api) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
     paths = [path.replace("{id}", task_id) for path, item in DOCUMENT["paths"].items() if "get" in item]
@@ -74,14 +74,14 @@ async def test_head_answers_like_get_without_a_body_wherever_get_does(api: Api) 
             assert head.content == b""
             assert head.status_code == get.status_code, path
             kept = [{**response.headers, "x-request-id": ""} for response in (head, get)]
-            # RFC 9110, 8.6: HEAD may leave the length out. That of the list does, because it builds no list.
+            # RFC 9110, 8.6: HEAD may omit Content-Length. The task list omits it, because HEAD does not read the list.
             lengths = [headers.pop("content-length", None) for headers in kept]
             assert lengths[1] is not None
             assert lengths[0] == (None if path == "/api/tasks" and who else lengths[1]), path
             assert kept[0] == kept[1], path
 
 
-async def test_what_is_unforeseen_is_500_without_its_cause_and_logged_with_it(
+async def test_an_unforeseen_error_is_500_and_its_cause_only_in_the_log(
     api: Api, owner: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = api.user()
@@ -103,9 +103,7 @@ async def test_what_is_unforeseen_is_500_without_its_cause_and_logged_with_it(
     assert (await api.list_tasks(user)).json() == {"tasks": [task]}, "the service goes on"
 
 
-async def test_signing_up_and_logging_in_are_500_too_where_something_is_unforeseen(
-    api: Api, owner: psycopg.Connection
-) -> None:
+async def test_an_unforeseen_error_in_sign_up_and_log_in_is_500(api: Api, owner: psycopg.Connection) -> None:
     owner.execute("alter table users rename to gone")
     assert_error(await api.sign_up("ada@example.com"), 500, "Internal server error")
     assert_error(await api.log_in("ada@example.com"), 500, "Internal server error")

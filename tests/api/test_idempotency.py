@@ -1,4 +1,4 @@
-"""Idempotency-Key: a create that is sent again makes no second task."""
+"""Idempotency-Key: a repeated create makes no second task."""
 
 import asyncio
 import uuid
@@ -24,7 +24,7 @@ async def post(api: Api, user: User, *keys: bytes, content: bytes = b'{"title": 
     return response.status_code, response.text
 
 
-async def test_a_repetition_is_answered_with_the_first_ones_task(api: Api) -> None:
+async def test_a_repeated_create_returns_the_first_task(api: Api) -> None:
     user = api.user()
     first = await api.create_task(user, key="k1", title=" Buy milk ", description="Two litres")
     again = await api.create_task(user, key="k1", title="Buy milk\u2003", description="Two litres")
@@ -35,7 +35,7 @@ async def test_a_repetition_is_answered_with_the_first_ones_task(api: Api) -> No
     assert other.json()["task"]["id"] != first.json()["task"]["id"]
 
 
-async def test_a_repetition_shows_the_task_as_it_is_now(api: Api) -> None:
+async def test_a_repeated_create_returns_the_task_as_it_is_now(api: Api) -> None:
     user = api.user()
     task = (await api.create_task(user, key="k1")).json()["task"]
     changed = (await api.update_task(user, task["id"], title="Buy oats", completed=True, description="x")).json()
@@ -72,13 +72,13 @@ async def test_after_a_delete_the_key_makes_a_new_task(api: Api) -> None:
     assert again["created_at"] > task["created_at"]
 
 
-async def test_a_validation_error_uses_no_key_up(api: Api) -> None:
+async def test_a_validation_error_does_not_use_the_key(api: Api) -> None:
     user = api.user()
     assert_error(await api.create_task(user, key="k1", title=" "), 400, "Title is required")
     assert (await api.create_task(user, key="k1")).status_code == 201
 
 
-async def test_the_quotes_of_a_structured_string_do_not_count(api: Api) -> None:
+async def test_a_key_with_and_without_quotes_is_the_same(api: Api) -> None:
     user = api.user()
     same = [
         (b"k1", b'"k1"', b" k1\t"),
@@ -94,7 +94,7 @@ async def test_the_quotes_of_a_structured_string_do_not_count(api: Api) -> None:
     assert len((await api.list_tasks(user)).json()["tasks"]) == len(same)
 
 
-async def test_any_other_key_is_400(api: Api) -> None:
+async def test_an_invalid_key_is_400(api: Api) -> None:
     user = api.user()
     bad = (b"", b" ", b'""', b"x" * 256, b'"%b"' % (b"x" * 256), b"a\tb", "ü".encode(), b"\x7f", b"a\x80")
     for key in bad:
@@ -104,14 +104,14 @@ async def test_any_other_key_is_400(api: Api) -> None:
     assert (await api.list_tasks(user)).json() == {"tasks": []}
 
 
-async def test_a_user_who_is_gone_is_401(api: Api, owner: psycopg.Connection) -> None:
+async def test_a_create_by_a_deleted_user_is_401(api: Api, owner: psycopg.Connection) -> None:
     user = api.user()
     assert (await api.create_task(user, key="k1")).status_code == 201
     owner.execute("delete from users")
     assert_error(await api.create_task(user, key="k1"), 401, "Unauthorized")
 
 
-async def test_many_at_once_make_one_task(api: Api) -> None:
+async def test_concurrent_creates_with_one_key_make_one_task(api: Api) -> None:
     user = api.user()
     answers = await asyncio.gather(*(api.create_task(user, key="k1", title=f"Task {n % 2}") for n in range(40)))
     made = [answer for answer in answers if answer.status_code == 201]
@@ -122,7 +122,7 @@ async def test_many_at_once_make_one_task(api: Api) -> None:
     assert len((await api.list_tasks(user)).json()["tasks"]) == 1
 
 
-async def test_the_id_depends_on_secret_user_and_key(api: Api, database_url: str) -> None:
+async def test_the_task_id_depends_on_secret_user_and_key(api: Api, database_url: str) -> None:
     user = api.user()
     task = (await api.create_task(user, key="k1")).json()["task"]
     assert uuid.UUID(task["id"]).version == 4
@@ -138,7 +138,7 @@ async def test_the_id_depends_on_secret_user_and_key(api: Api, database_url: str
         assert (await another_instance.create_task(user, key="k1")).json() == {"task": task}
 
 
-def test_a_fingerprint_tells_every_two_tasks_apart() -> None:
+def test_different_tasks_have_different_fingerprints() -> None:
     secret = idempotency.derive_secret(SECRET)
     tasks = [
         ("a", None),

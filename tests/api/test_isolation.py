@@ -1,4 +1,4 @@
-"""Nobody sees or touches what is somebody else's, and nobody is let in without a token."""
+"""Isolation: no access to another user's tasks, and no access without a token."""
 
 import asyncio
 import uuid
@@ -15,13 +15,13 @@ from tests.support.api import Api, User
 
 pytestmark = pytest.mark.anyio
 
-# Whatever does not stand here needs a token.
+# All other operations need a token.
 PUBLIC = {
     ("POST", "/api/auth/signup"), ("POST", "/api/auth/login"), ("GET", "/health"), ("HEAD", "/health"),
     ("GET", "/livez"),
     ("HEAD", "/livez"), ("GET", "/openapi.json"), ("HEAD", "/openapi.json"), ("GET", "/docs"), ("HEAD", "/docs"),
 }  # fmt: skip
-# The type of Starlette's Route knows functions only; these are objects that hold a path's handlers by method.
+# Each endpoint is an object with a handler for each method; the type of Starlette's Route knows functions only.
 OPERATIONS = {(method, route.path) for route in ROUTES for method in vars(route.endpoint)["handlers"]}
 BODIES: tuple[dict[str, Any], ...] = (
     {}, {"title": "Stolen"}, {"title": ""}, {"completed": True}, {"completed": "x"}, {"description": None},
@@ -34,14 +34,14 @@ def everything_but_its_id(response: httpx.Response) -> tuple[Any, ...]:
     return response.status_code, response.content, *headers.items()
 
 
-async def test_the_routes_table_is_walked() -> None:
+async def test_all_operations_of_the_routes_are_known() -> None:
     assert all(isinstance(route, Route) for route in ROUTES)
     assert {("GET", "/api/tasks"), ("HEAD", "/api/tasks"), ("DELETE", "/api/tasks/{id}")} < OPERATIONS - PUBLIC
     assert PUBLIC < OPERATIONS
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS - PUBLIC))
-async def test_everything_that_is_not_public_is_401_without_a_token(api: Api, method: str, path: str) -> None:
+async def test_every_operation_that_is_not_public_is_401_without_a_token(api: Api, method: str, path: str) -> None:
     user = api.user()
     task = await api.task(user)
     path = path.replace("{id}", task["id"])
@@ -52,13 +52,13 @@ async def test_everything_that_is_not_public_is_401_without_a_token(api: Api, me
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(PUBLIC))
-async def test_what_is_public_never_asks_for_a_token(api: Api, method: str, path: str) -> None:
+async def test_public_operations_need_no_token(api: Api, method: str, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer forged"}):
         assert (await api.request(method, path, headers=headers)).status_code in (200, 400)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH"])
-async def test_another_users_task_is_answered_byte_for_byte_like_one_that_does_not_exist(api: Api, method: str) -> None:
+async def test_another_users_task_gets_the_same_404_as_an_unknown_task(api: Api, method: str) -> None:
     ada, eve = api.user(), api.user()
     task = await api.task(ada, title="Mine", description="Two litres")
     await api.task(eve)
@@ -76,7 +76,7 @@ async def test_another_users_task_is_answered_byte_for_byte_like_one_that_does_n
     assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
-async def test_a_good_change_to_another_users_task_is_404_and_changes_nothing(api: Api) -> None:
+async def test_a_valid_change_to_another_users_task_is_404_and_changes_nothing(api: Api) -> None:
     ada, eve = api.user(), api.user()
     task = await api.task(ada)
     for sent in ({}, {"title": "Stolen"}, {"completed": True}, {"description": None}, {"user_id": eve.id}):
@@ -85,7 +85,7 @@ async def test_a_good_change_to_another_users_task_is_404_and_changes_nothing(ap
     assert (await api.get_task(ada, task["id"])).json() == {"task": task}
 
 
-async def test_the_owner_is_the_tokens_user_whatever_else_the_client_says(api: Api) -> None:
+async def test_the_owner_is_the_tokens_user_whatever_else_the_client_sends(api: Api) -> None:
     ada, eve = api.user(), api.user()
     hers = await api.task(ada)
     forged = {
@@ -108,7 +108,7 @@ async def test_the_owner_is_the_tokens_user_whatever_else_the_client_says(api: A
     assert (await api.list_tasks(ada)).json() == {"tasks": [hers]}
 
 
-async def test_one_id_under_two_users_is_two_tasks(api: Api, owner: psycopg.Connection) -> None:
+async def test_two_users_tasks_with_the_same_id_are_separate(api: Api, owner: psycopg.Connection) -> None:
     ada, eve = api.user(), api.user()
     task = await api.task(ada, title="Ada's")
     owner.execute("insert into tasks (user_id, id, title) values (%s, %s, 'Eve''s')", (eve.id, task["id"]))
@@ -119,7 +119,7 @@ async def test_one_id_under_two_users_is_two_tasks(api: Api, owner: psycopg.Conn
     assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
-async def test_a_hundred_requests_at_once_do_not_mix_up_their_users(api: Api) -> None:
+async def test_a_hundred_concurrent_requests_do_not_mix_up_their_users(api: Api) -> None:
     users = [api.user() for _ in range(20)]
 
     async def create_and_list(user: User) -> None:

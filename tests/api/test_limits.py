@@ -1,4 +1,4 @@
-"""How much a request may carry, how long it may take, and how much may be asked at once."""
+"""Limits on the size of a body, on failed log-ins and on log-ins at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 def padded(size: int) -> bytes:
-    """A good body of this many bytes."""
+    """A valid body of this many bytes."""
     empty = b'{"title": "x", "more": ""}'
     return empty[:-2] + b"x" * (size - len(empty)) + empty[-2:]
 
@@ -24,14 +24,14 @@ async def in_parts(sent: bytes) -> AsyncIterator[bytes]:
         yield sent[start : start + 65536]
 
 
-async def test_one_mib_is_taken_and_one_byte_more_is_413(api: Api) -> None:
+async def test_one_mib_is_accepted_and_one_byte_more_is_413(api: Api) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
     for method, path in (("POST", "/api/tasks"), ("PUT", f"/api/tasks/{task_id}")):
         await _assert_limit(api, method, path, MIB, "The request body must not exceed 1 MiB", user)
 
 
-async def test_accounts_take_16_kib_and_one_byte_more_is_413(api: Api) -> None:
+async def test_sign_up_and_log_in_accept_16_kib_and_one_byte_more_is_413(api: Api) -> None:
     for path in ("/api/auth/signup", "/api/auth/login"):
         await _assert_limit(api, "POST", path, 16 * 1024, "The request body must not exceed 16 KiB")
 
@@ -47,7 +47,7 @@ async def _assert_limit(
                 assert_error(response, status, sentence)
 
 
-async def test_a_content_length_beyond_all_bounds_is_413(api: Api) -> None:
+async def test_a_huge_content_length_is_413(api: Api) -> None:
     headers = {"Content-Length": "9" * 30}
     assert_error(await api.request("POST", "/api/tasks", api.user(), headers=headers, content=b"{}"), 413)
 
@@ -64,13 +64,13 @@ async def test_too_many_failed_log_ins_are_429(database_url: str) -> None:
         assert (await api.log_in("eve@example.com")).status_code == 200
 
 
-async def test_zero_turns_the_limit_off(database_url: str) -> None:
+async def test_a_login_failure_limit_of_0_turns_the_limit_off(database_url: str) -> None:
     async with serve(settings(database_url, login_failure_limit=0)) as api:
         for _ in range(4):
             assert_error(await api.log_in("ada@example.com"), 401, "Invalid email or password")
 
 
-async def test_more_log_ins_than_the_queue_holds_are_503_and_tasks_go_on(database_url: str, api: Api) -> None:
+async def test_log_ins_beyond_the_queue_are_503_and_tasks_are_still_answered(database_url: str, api: Api) -> None:
     user = api.user()
     async with serve(settings(database_url, login_failure_limit=0)) as flooded:
         flood = asyncio.gather(*(flooded.log_in("ada@example.com") for _ in range(60)))

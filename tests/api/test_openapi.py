@@ -1,4 +1,4 @@
-"""The API's document: valid, in step with the routes and specs/api.md, and exact."""
+"""The OpenAPI document: valid, consistent with the routes and specs/api.md, and exact."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ from tests.support.answers import DOCUMENT
 from tests.support.commands import PROJECT
 from tools.dump_openapi import dump
 
-# What goes without saying in openapi.toml and specs/api.md.
+# Statuses that openapi.toml and specs/api.md do not repeat for each call.
 EVERYWHERE = {"408", "413", "500"}
 
 
@@ -38,7 +38,7 @@ def operations() -> dict[tuple[str, str], dict[str, Any]]:
     }
 
 
-def test_the_document_is_what_the_words_and_the_models_make() -> None:
+def test_openapi_json_is_the_result_of_openapi_toml_and_the_models() -> None:
     assert OPENAPI.decode() == dump(), "run `make openapi`, then `make client`"
 
 
@@ -49,7 +49,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_a_broken_document_is_noticed() -> None:
+def test_the_validation_finds_a_broken_document() -> None:
     broken = {**DOCUMENT, "paths": {"/docs": {"get": {"responses": {"200": {}}}}}}
     with pytest.raises(Exception, match="description"):
         schemathesis.openapi.from_dict(broken).validate()
@@ -64,7 +64,7 @@ def test_every_route_is_documented_and_nothing_else() -> None:
     assert {key: bool(operation["security"]) for key, operation in operations().items()} == routes
 
 
-def test_specs_list_the_same_calls_with_the_same_answers() -> None:
+def test_api_md_lists_the_same_calls_with_the_same_answers() -> None:
     table = re.findall(
         r"^\| `([A-Z]+) (/\S*)` \|.*\|(.*)\|(.*)\|$", (PROJECT / "specs/api.md").read_text(), re.MULTILINE
     )
@@ -79,7 +79,7 @@ def test_operation_ids_are_unique() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_every_answer_names_its_headers() -> None:
+def test_every_documented_answer_names_its_headers() -> None:
     for key, operation in operations().items():
         for status, answer in operation["responses"].items():
             expected = {"X-Request-ID"}
@@ -106,7 +106,7 @@ def test_the_examples_fit_their_schemas() -> None:
                     validator("Error").validate(example["value"])
 
 
-# Every blank there is, and what a rule might trip over, at the ends of texts around every limit there is.
+# All blanks and other critical characters, at the ends of texts whose lengths are around the limits.
 EDGES = ["", *filter(str.isspace, map(chr, range(sys.maxunicode))), "\u200b", "\0", "é", "😀"]
 LENGTHS = (0, 1, 6, 7, 8, 70, 71, 72, 73, 253, 254, 255, 256, 999, 1000, 1001)
 TEXTS = [
@@ -136,5 +136,5 @@ def accepts(model: type[BaseModel], body: object) -> bool:
 
 
 def beyond_json_schema(model: type[BaseModel], body: dict[str, Any]) -> bool:
-    """Whether only the bytes of a new password are wrong: JSON Schema counts characters."""
+    """Whether only the password's number of bytes is wrong: JSON Schema counts characters."""
     return model is SignUp and len(body["password"]) <= 72 < len(body["password"].encode())

@@ -1,4 +1,4 @@
-"""ETag, If-Match and If-None-Match: two devices do not overwrite each other's changes unseen."""
+"""ETag, If-Match and If-None-Match: two clients do not overwrite each other's changes."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ async def conditional(
     return response
 
 
-async def test_the_tag_is_the_version_wherever_there_is_one_task(api: Api) -> None:
+async def test_every_answer_with_one_task_has_its_version_as_etag(api: Api) -> None:
     user = api.user()
     created = await api.create_task(user)
     task = created.json()["task"]
@@ -45,10 +45,10 @@ async def test_the_tag_is_the_version_wherever_there_is_one_task(api: Api) -> No
     assert sorted(set(tags)) == tags
     assert (await api.update_task(user, task["id"])).headers["etag"] == tags[-1]
     (listed,) = (await api.list_tasks(user)).json()["tasks"]
-    assert tags[-1] == f'"{listed["updated_at"]}"', "a client that has only the list knows the tag"
+    assert tags[-1] == f'"{listed["updated_at"]}"', "the task in the list has the same version"
 
 
-async def test_the_present_version_may_be_changed_and_no_other(api: Api) -> None:
+async def test_only_the_current_version_may_be_changed(api: Api) -> None:
     user = api.user()
     created = await api.create_task(user)
     task = created.json()["task"]
@@ -73,7 +73,7 @@ async def test_the_present_version_may_be_changed_and_no_other(api: Api) -> None
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_one_tag_of_several_is_enough_and_a_star_is_any(api: Api, method: str) -> None:
+async def test_one_matching_tag_of_several_is_enough_and_a_star_matches_any(api: Api, method: str) -> None:
     user = api.user()
     for form in ('{tag}, "x"', "{old},{tag}", '"x"\t, W/"y",,{tag} ,', ", {tag}", "*", " * "):
         created = await api.create_task(user)
@@ -96,7 +96,7 @@ async def test_a_put_without_fields_obeys_the_condition(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_what_is_no_list_of_tags_is_400(api: Api, method: str) -> None:
+async def test_an_invalid_if_match_is_400(api: Api, method: str) -> None:
     user = api.user()
     task = await api.task(user)
     for value in MALFORMED:
@@ -106,7 +106,7 @@ async def test_what_is_no_list_of_tags_is_400(api: Api, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_404_says_the_same_whatever_the_condition(api: Api, method: str) -> None:
+async def test_the_404_is_the_same_with_and_without_a_condition(api: Api, method: str) -> None:
     ada, eve = api.user(), api.user()
     created = await api.create_task(ada)
     task = created.json()["task"]
@@ -120,13 +120,13 @@ async def test_404_says_the_same_whatever_the_condition(api: Api, method: str) -
     assert (await api.get_task(ada, task["id"])).json() == {"task": task}
 
 
-async def test_a_bad_body_is_400_before_the_condition_is_looked_at(api: Api) -> None:
+async def test_a_bad_body_is_400_whatever_the_condition(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     assert_error(await api.update_task(user, task["id"], if_match=OLD, title=""), 400, "Title cannot be empty")
 
 
-async def test_of_many_changes_at_once_to_one_version_one_is_made(api: Api, owner: psycopg.Connection) -> None:
+async def test_of_concurrent_changes_to_one_version_one_succeeds(api: Api, owner: psycopg.Connection) -> None:
     user = api.user()
     created = await api.create_task(user)
     task_id, tag = created.json()["task"]["id"], created.headers["etag"]
@@ -137,7 +137,7 @@ async def test_of_many_changes_at_once_to_one_version_one_is_made(api: Api, owne
         (made,) = [answer for answer in answers if answer.status_code == 200]
         for answer in set(answers) - {made}:
             assert_error(answer, 412, CHANGED)
-            assert answer.headers["etag"] == made.headers["etag"], "the version that is there now"
+            assert answer.headers["etag"] == made.headers["etag"], "the 412 has the current version"
         assert (await api.get_task(user, task_id)).content == made.content
         tag = made.headers["etag"]
     answers = await asyncio.gather(*(api.delete_task(user, task_id, if_match=tag) for _ in range(10)))
@@ -145,7 +145,7 @@ async def test_of_many_changes_at_once_to_one_version_one_is_made(api: Api, owne
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_what_the_client_has_already_is_304(api: Api, method: str) -> None:
+async def test_a_matching_if_none_match_is_304(api: Api, method: str) -> None:
     user = api.user()
     created = await api.create_task(user)
     task_id, tag = created.json()["task"]["id"], created.headers["etag"]
@@ -160,7 +160,7 @@ async def test_what_the_client_has_already_is_304(api: Api, method: str) -> None
     assert_error(absent, 404, "Task not found")
 
 
-async def test_if_none_match_means_nothing_to_a_put(api: Api) -> None:
+async def test_if_none_match_is_ignored_on_put(api: Api) -> None:
     user = api.user()
     created = await api.create_task(user)
     task_id, tag = created.json()["task"]["id"], created.headers["etag"]
@@ -169,7 +169,7 @@ async def test_if_none_match_means_nothing_to_a_put(api: Api) -> None:
     assert (same.status_code, same.content) == (200, created.content)
 
 
-async def test_times_that_are_none_match_nothing(api: Api) -> None:
+async def test_tags_that_are_not_a_valid_time_match_nothing(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     day = task["updated_at"][:10]
@@ -188,7 +188,7 @@ async def test_times_that_are_none_match_nothing(api: Api) -> None:
         assert_error(await api.update_task(user, task["id"], if_match=f'"{time_}"', title="x"), 412, CHANGED)
 
 
-async def test_a_long_list_takes_no_longer_for_being_malformed(api: Api) -> None:
+async def test_a_long_malformed_if_match_is_refused_quickly(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     began = time.monotonic()
@@ -200,4 +200,4 @@ async def test_a_long_list_takes_no_longer_for_being_malformed(api: Api) -> None
         b'"a",' * 50_000 + b"x",
     ):
         assert_error(await conditional(api, user, "DELETE", task["id"], value), 400, NO_LIST)
-    assert time.monotonic() - began < 5, "a pattern that tries again would take minutes"
+    assert time.monotonic() - began < 5, "a pattern with backtracking would take minutes"

@@ -1,4 +1,4 @@
-"""The product's stated floor: how soon it starts, and how quickly it answers how many."""
+"""The contract's limits on time: start in ten seconds; p95 under 200 ms with over a hundred connections."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 CONNECTIONS = 120
 
 
-async def test_it_answers_within_ten_seconds_of_its_start(database_url: str) -> None:
+async def test_the_service_answers_within_ten_seconds_of_its_start(database_url: str) -> None:
     started = time.monotonic()
     with start_service(database_url) as service:
         answer = await exchange(service, b"GET /health HTTP/1.1\r\nHost: api\r\n\r\n")
@@ -22,14 +22,12 @@ async def test_it_answers_within_ten_seconds_of_its_start(database_url: str) -> 
         assert time.monotonic() - started < 10
 
 
-async def test_over_a_hundred_connections_are_answered_in_under_200_ms_at_p95(
-    service: ServiceProcess, http_api: Api
-) -> None:
+async def test_p95_is_under_200_ms_on_120_connections(service: ServiceProcess, http_api: Api) -> None:
     user = http_api.user()
     for _ in range(20):
         await http_api.task(user)
     request = f"GET /api/tasks HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {user.token}\r\n\r\n".encode()
-    # The machine may be busy with something else for a while.
+    # Up to three rounds, because other programs may keep the machine busy for a while.
     rounds = [await _p95(service, request)]
     while rounds[-1] >= 0.2 and len(rounds) < 3:
         rounds.append(await _p95(service, request))
@@ -37,10 +35,10 @@ async def test_over_a_hundred_connections_are_answered_in_under_200_ms_at_p95(
 
 
 async def _p95(service: ServiceProcess, request: bytes) -> float:
-    """Of people who ask once a second, all on connections that stay open."""
+    """The 95th percentile of clients that each send a request per second on a connection of their own."""
     seconds: list[float] = []
 
-    async def person(number: int) -> None:
+    async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         await asyncio.sleep(number / CONNECTIONS)
         for _ in range(3):
@@ -51,5 +49,5 @@ async def _p95(service: ServiceProcess, request: bytes) -> float:
             await asyncio.sleep(max(0.0, started + 1 - time.monotonic()))
         writer.close()
 
-    await asyncio.gather(*(person(number) for number in range(CONNECTIONS)))
+    await asyncio.gather(*(client(number) for number in range(CONNECTIONS)))
     return sorted(seconds)[int(len(seconds) * 0.95)]

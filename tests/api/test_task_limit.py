@@ -1,4 +1,4 @@
-"""TASK_LIMIT: how many tasks an account may have."""
+"""TASK_LIMIT: the maximum number of an account's tasks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def test_a_create_beyond_the_limit_is_403(limited: Api) -> None:
     assert_error(await limited.create_task(user), 403, REACHED)
 
 
-async def test_a_repetition_is_no_new_task(limited: Api) -> None:
+async def test_repeating_a_create_at_the_limit_is_no_403(limited: Api) -> None:
     user = limited.user()
     first = await limited.create_task(user, key="k1")
     for key in ("k2", "k3"):
@@ -52,16 +52,16 @@ async def test_a_repetition_is_no_new_task(limited: Api) -> None:
     assert len((await limited.list_tasks(user)).json()["tasks"]) == 3
 
 
-async def test_many_at_once_pass_it_by_no_more_than_run_at_once(limited: Api) -> None:
+async def test_concurrent_creates_exceed_the_limit_by_at_most_the_pool_size(limited: Api) -> None:
     user = limited.user()
     answers = await asyncio.gather(*(limited.create_task(user) for _ in range(60)))
     made = sum(answer.status_code == 201 for answer in answers)
-    assert 3 <= made <= 3 + 10, "ten connections"
+    assert 3 <= made <= 3 + 10, "the pool has ten connections"
     assert {answer.status_code for answer in answers} == {201, 403}
     assert_error(await limited.create_task(user), 403, REACHED)
 
 
-async def test_the_number_has_commas_and_one_worker_keeps_a_large_limit_exactly(
+async def test_one_worker_keeps_a_large_limit_exactly_and_the_message_has_commas(
     database_url: str, owner: psycopg.Connection
 ) -> None:
     async with serve(settings(database_url, task_limit=1_200), owner) as api:
@@ -73,20 +73,20 @@ async def test_the_number_has_commas_and_one_worker_keeps_a_large_limit_exactly(
         assert_error(answers[-1], 403, "You cannot have more than 1,200 tasks")
 
 
-async def test_0_is_no_limit(database_url: str, owner: psycopg.Connection) -> None:
+async def test_a_task_limit_of_0_is_no_limit(database_url: str, owner: psycopg.Connection) -> None:
     async with serve(settings(database_url, task_limit=0), owner) as api:
         user = api.user()
         insert_tasks(owner, user, 10_500)
         assert (await api.create_task(user)).status_code == 201
 
 
-async def test_the_default_is_far_above_what_people_use(api: Api, owner: psycopg.Connection) -> None:
+async def test_the_default_task_limit_is_10000(api: Api, owner: psycopg.Connection) -> None:
     user = api.user()
     insert_tasks(owner, user, 10_000)
     assert_error(await api.create_task(user), 403, "You cannot have more than 10,000 tasks")
 
 
-def test_few_creates_are_counted_far_from_the_limit_and_all_close_to_it() -> None:
+def test_creates_are_counted_rarely_far_below_the_limit_and_always_close_to_it() -> None:
     limit, held, counts = TaskLimit(10_000), 0, []
     while held < 10_000:
         if limit.needs_count("ada"):
@@ -99,7 +99,7 @@ def test_few_creates_are_counted_far_from_the_limit_and_all_close_to_it() -> Non
     assert not any(TaskLimit(0).needs_count("ada") for _ in range(3))
 
 
-def test_the_memory_of_counts_is_bounded() -> None:
+def test_the_number_of_remembered_counts_is_bounded() -> None:
     limit = TaskLimit(10_000)
     for account in range(REMEMBERED_ACCOUNTS + 100):
         limit.counted(str(account), 0)

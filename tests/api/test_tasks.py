@@ -1,4 +1,4 @@
-"""The life of a task: created, listed, read, changed, deleted."""
+"""Tasks: create, list, read, change, delete."""
 
 import re
 import uuid
@@ -86,7 +86,7 @@ async def test_a_deleted_task_is_gone(api: Api) -> None:
     assert (await api.list_tasks(user)).json() == {"tasks": [kept]}
 
 
-async def test_creating_ignores_what_the_client_may_not_say(api: Api) -> None:
+async def test_create_ignores_the_fields_that_a_client_may_not_set(api: Api) -> None:
     user, other = api.user(), api.user()
     forged_id = str(uuid.uuid4())
     forgeries: list[dict[str, Any]] = [
@@ -111,13 +111,13 @@ async def test_creating_ignores_what_the_client_may_not_say(api: Api) -> None:
 ODD: tuple[Any, ...] = ("yes", "", 1, 0, -1.5, None, [], {}, [[1]], {"a": {"b": None}}, "\x00", 10**30)
 
 
-async def test_a_uuid_in_capitals_is_the_same_task(api: Api) -> None:
+async def test_an_id_in_capitals_is_the_same_task(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
     assert (await api.get_task(user, task["id"].upper())).json() == {"task": task}
 
 
-async def test_an_id_that_is_no_uuid_is_404_like_any_unknown_task(api: Api) -> None:
+async def test_an_id_that_is_not_a_uuid_is_404_like_an_unknown_task(api: Api) -> None:
     user = api.user()
     task_id = (await api.task(user))["id"]
     unknown = await api.get_task(user, str(uuid.uuid4()))
@@ -135,7 +135,7 @@ async def test_an_id_that_is_no_uuid_is_404_like_any_unknown_task(api: Api) -> N
             assert response.content == unknown.content, bad
 
 
-async def test_what_the_query_says_is_ignored(api: Api) -> None:
+async def test_query_parameters_are_ignored(api: Api) -> None:
     user, other = api.user(), api.user()
     task = await api.task(user)
     query = f"?user_id={other.id}&id=1&limit=0&created_at=x&%00=%FF&completed=true&order=asc"

@@ -1,4 +1,4 @@
-"""Titles and descriptions: what counts as blank, what counts as a character, what comes back."""
+"""Titles and descriptions: blanks, lengths in characters, and text that is returned unchanged."""
 
 import sys
 import unicodedata
@@ -12,7 +12,7 @@ from tests.support.api import Api, User
 pytestmark = pytest.mark.anyio
 
 BLANKS = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()]
-# They look blank, but str.strip leaves them.
+# Characters that look blank, but that str.strip does not remove.
 NO_BLANKS = ("\u200b", "\ufeff", "\u2060", "\u180e", "\u00ad", "\u3164", "\x7f", "\x01", "\x1b", "\u200f")
 REQUIRED, EMPTY = "Title is required", "Title cannot be empty"
 TOO_LONG = "Title must not exceed 255 characters"
@@ -52,7 +52,7 @@ async def test_a_title_is_trimmed_of_every_blank_and_the_database_agrees(api: Ap
         assert changed.json()["task"]["title"] == f"a{blank}b", repr(blank)
 
 
-async def test_what_only_looks_blank_is_a_title(api: Api) -> None:
+async def test_characters_that_only_look_blank_are_a_valid_title(api: Api) -> None:
     user = api.user()
     for title in NO_BLANKS:
         assert (await api.task(user, title=title))["title"] == title, repr(title)
@@ -135,4 +135,4 @@ async def test_nul_and_lone_surrogates_are_400_in_every_field(api: Api) -> None:
             assert (await api.request("POST", "/api/auth/login", content=sent)).status_code in (400, 401), bad
     assert (await api.list_tasks(user)).json() == {"tasks": [task]}
     pair = await api.request("POST", "/api/tasks", user, content=rb'{"title": "\ud83d\ude00"}')
-    assert pair.json()["task"]["title"] == "😀", "a pair is no lone surrogate"
+    assert pair.json()["task"]["title"] == "😀", "a pair of surrogates is a valid character"

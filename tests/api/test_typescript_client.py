@@ -1,4 +1,4 @@
-"""The TypeScript example: its types are the document's, its compiler finds a wrong name, and it runs for real."""
+"""The TypeScript example: its types match the document, its compiler finds wrong names, and it runs."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def run(folder: Path, *command: str, given: bytes | None = None) -> tuple[int, s
 
 
 def make(folder: Path, target: str) -> tuple[int, str]:
-    """Runs make with the virtual environment as it is."""
+    """Runs make with the existing virtual environment."""
     return run(folder, "make", "--old-file=.venv/run.stamp", target)
 
 
@@ -63,7 +63,7 @@ def test_the_committed_types_are_what_make_client_writes(clone: Path, example: P
     assert made == committed, "`make client` brings them up to date"
 
 
-def test_it_runs_against_the_service(example: Path, service: ServiceProcess) -> None:
+def test_the_example_runs_against_the_service(example: Path, service: ServiceProcess) -> None:
     status, output = run(example, "npm", "start", "--silent", "--", service.url)
     assert status == 0, output
     said = [line.split(", changed at ")[0] for line in output.splitlines() if not line.startswith("npm ")]
@@ -88,7 +88,7 @@ def test_a_wrong_name_in_the_document_fails_the_build(example: Path) -> None:
     run(example, "npm", "run", "generate", given=OPENAPI)
 
 
-def test_it_does_not_get_round_the_types() -> None:
+def test_the_example_does_not_bypass_the_types() -> None:
     config = json.loads((PROJECT / EXAMPLE / "tsconfig.json").read_text("utf-8"))
     assert config["compilerOptions"]["strict"] is True
     for file in (PROJECT / EXAMPLE / "src").glob("*[!d].ts"):

@@ -1,4 +1,4 @@
-"""PUT: partial, with times that move as they should."""
+"""PUT: partial updates, and the times that it moves."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tests.support.api import Api
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_is_not_sent_stays(api: Api) -> None:
+async def test_fields_that_are_not_sent_stay(api: Api) -> None:
     user = api.user()
     changes: list[dict[str, Any]] = [
         {"title": "Buy bread"}, {"description": "Rye"}, {"completed": True}, {"completed": False},
@@ -48,7 +48,7 @@ async def test_an_empty_description_is_accepted_at_creation(api: Api) -> None:
     assert (await api.task(user))["description"] is None
 
 
-async def test_updated_at_moves_forward_at_every_change_and_created_at_never(api: Api) -> None:
+async def test_every_change_moves_updated_at_forward_and_created_at_never(api: Api) -> None:
     user = api.user()
     created = await api.task(user)
     times = [created["updated_at"]]
@@ -75,7 +75,7 @@ async def test_updated_at_moves_forward_even_if_the_clock_was_set_back(api: Api,
     assert after > before
 
 
-async def test_without_a_field_of_ours_the_task_comes_back_as_it_is(api: Api) -> None:
+async def test_a_put_without_known_fields_returns_the_task_unchanged(api: Api) -> None:
     user, other = api.user(), api.user()
     task = await api.task(user, description="Two litres")
     forged = {"id": str(uuid.uuid4()), "user_id": other.id, "created_at": "1999-01-01T00:00:00Z", "updated_at": None}
@@ -86,7 +86,7 @@ async def test_without_a_field_of_ours_the_task_comes_back_as_it_is(api: Api) ->
         assert_error(await api.update_task(user, str(uuid.uuid4()), **sent), 404, "Task not found")
 
 
-async def test_what_the_client_may_not_say_is_ignored_beside_what_it_may(api: Api) -> None:
+async def test_put_ignores_the_fields_that_a_client_may_not_set(api: Api) -> None:
     user, other = api.user(), api.user()
     task = await api.task(user)
     forged = {"id": str(uuid.uuid4()), "user_id": other.id, "created_at": "1999-01-01T00:00:00Z", "updated_at": "x"}

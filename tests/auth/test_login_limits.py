@@ -288,7 +288,9 @@ async def test_failed_sign_ups_are_limited_by_address(app: ASGIApp, owner: psyco
     assert (await api.log_in(EVE)).status_code == 200
 
 
-async def test_zero_turns_every_limit_off(app: ASGIApp, database_url: str, owner: psycopg.Connection) -> None:
+async def test_a_login_failure_limit_of_0_turns_every_limit_off(
+    app: ASGIApp, database_url: str, owner: psycopg.Connection
+) -> None:
     await guess(client_at(app, "192.0.2.1"))
     owner.execute("update login_attempts set attempts = 1000000")
     async with service(database_url, limit=0) as unlimited:

@@ -10,7 +10,7 @@ EXAMPLES = int(os.environ.get("DRILL_SCHEMATHESIS_EXAMPLES", "2000"))
 """For each operation and phase; the least that makes 10,000 requests has some room here."""
 
 
-def test_requests_made_up_from_the_document_find_nothing(template: Template, tmp_path: Path) -> None:
+def test_generated_requests_find_no_deviation_from_the_document(template: Template, tmp_path: Path) -> None:
     with target(template) as (service, user):
         report = run(service, user, tmp_path, EXAMPLES)
     print(report.output)

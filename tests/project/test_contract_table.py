@@ -14,7 +14,7 @@ ROWS = [
 ]
 NAME = re.compile(r"`(\w+/test_\w+\.py)::(test_\w+)`")
 # Every test of these files must stand in the table.
-OF_THE_CONTRACT = (
+CONTRACT_TEST_FILES = (
     *(
         "api/test_accounts.py",
         "api/test_emails.py",
@@ -47,5 +47,5 @@ def test_every_line_has_tests_that_exist(line: str, tests: str) -> None:
 
 
 def test_every_contract_test_holds_a_line() -> None:
-    written = {(file, test) for file in OF_THE_CONTRACT for test in functions_of(file)}
+    written = {(file, test) for file in CONTRACT_TEST_FILES for test in functions_of(file)}
     assert written - named() == set()
