@@ -1,4 +1,4 @@
-"""One browser for these tests, the origin of the frontend, and a service that allows this origin."""
+"""A browser, a frontend with its own origin, and a service that allows this origin."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +9,7 @@ from tests.support.databases import Template
 from tests.support.frontend import Frontend, origin
 from tests.support.service_process import ServiceProcess, start_service
 
-FAILURES = 2  # log-ins that may fail, so that few are needed
+FAILURES = 2  # a low LOGIN_FAILURE_LIMIT, because each log-in takes a bcrypt check
 
 
 @pytest.fixture(scope="package")

@@ -1,4 +1,4 @@
-"""The docs page in a browser: it loads nothing from elsewhere, and "Try it out" works with a token."""
+"""The docs page in a browser: it loads nothing from other servers, and "Try it out" works with a token."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support.service_process import ServiceProcess
 
 
 def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -> tuple[int, dict[str, object]]:
-    """Opens an operation, sends it, and returns what the page shows of the answer."""
+    """Opens an operation, sends it, and returns the answer as the page shows it."""
     block = f"[id^=operations-][id$=-{operation}]"
     page.click(f"{block} .opblock-summary-control")
     page.click(f"{block} .try-out__btn")
@@ -24,7 +24,7 @@ def try_it_out(page: Page, operation: str, body: dict[str, str] | None = None) -
     )
 
 
-def test_it_opens_without_the_internet_and_try_it_out_works(browser: Browser, service: ServiceProcess) -> None:
+def test_the_docs_page_works_without_the_internet(browser: Browser, service: ServiceProcess) -> None:
     page = open_docs(browser, service.url)
     asked = {url for _, url in page.requests() if not url.startswith("data:")}
     assert asked == {f"{service.url}/docs", f"{service.url}/openapi.json"}
@@ -42,5 +42,5 @@ def test_it_opens_without_the_internet_and_try_it_out_works(browser: Browser, se
     assert complaints(page) == []
 
 
-def test_the_readmes_picture_is_a_png() -> None:
+def test_the_readmes_screenshot_is_a_png() -> None:
     assert SCREENSHOT.read_bytes().startswith(b"\x89PNG")

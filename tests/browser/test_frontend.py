@@ -1,4 +1,4 @@
-"""The frontend's calls in a real browser from another origin: what its JavaScript can read, and which page cannot."""
+"""The frontend's calls in a real browser: what its JavaScript can read, and what other origins cannot."""
 
 import socket
 from collections import Counter
@@ -22,7 +22,7 @@ def assert_error(answer: Answer, status: int, sentence: str) -> None:
     assert answer.headers["x-request-id"]
 
 
-def test_a_whole_visit(visit: Visit) -> None:
+def test_a_visit_from_sign_up_to_delete(visit: Visit) -> None:
     frontend = visit()
     signed_up = frontend.enter("signup", " Ada@Example.com", PASSWORD)
     assert signed_up.status == 201
@@ -30,7 +30,7 @@ def test_a_whole_visit(visit: Visit) -> None:
     frontend.use(None)
     logged_in = frontend.enter("login", "ada@example.com", PASSWORD)
     assert (logged_in.status, logged_in.body["user"]) == (200, signed_up.body["user"])
-    # The frontend reads the user from the token itself.
+    # The frontend reads user_id from the token's payload.
     claims = frontend.page.evaluate("JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')))")
     assert claims["user_id"] == signed_up.body["user"]["id"]
 
@@ -53,7 +53,7 @@ def test_a_whole_visit(visit: Visit) -> None:
     assert_error(frontend.call("GET", path), 404, "Task not found")
 
 
-def test_the_page_repeats_a_create_and_overwrites_no_change_it_has_not_seen(visit: Visit) -> None:
+def test_the_page_can_repeat_a_create_and_detect_a_conflicting_change(visit: Visit) -> None:
     frontend = visit()
     assert frontend.enter("signup", "grace@example.com", PASSWORD).status == 201
     first, again = (frontend.call("POST", "/api/tasks", {"title": "Buy milk"}, Idempotency_Key="k1") for _ in range(2))
@@ -83,7 +83,7 @@ def test_the_browser_caches_the_preflight(visit: Visit) -> None:
         assert frontend.call("GET", "/api/tasks").status == 200
     address = f"{frontend.service}/api/tasks"
     asked = Counter(method for method, url in frontend.page.requests() if url == address)
-    assert asked == {"OPTIONS": 1, "GET": 3}, "the browser keeps the answer to its question"
+    assert asked == {"OPTIONS": 1, "GET": 3}, "the browser caches the preflight"
     for method in ("PUT", "DELETE"):
         assert_error(frontend.call(method, f"/api/tasks/{UNKNOWN}", {}), 404, "Task not found")
 
@@ -127,7 +127,7 @@ def test_the_page_reads_a_server_error(visit: Visit, template: Template, service
 
 
 def test_the_page_reads_that_the_service_is_unavailable(visit: Visit, frontend_origin: str) -> None:
-    with socket.socket() as taken:  # bound, but nobody listens
+    with socket.socket() as taken:  # bound, but no process listens
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
         with start_service(url, FRONTEND_URL=frontend_origin) as away:
@@ -139,14 +139,14 @@ def test_the_page_reads_that_the_service_is_unavailable(visit: Visit, frontend_o
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["preflighted", "simple"])
-def test_a_page_of_another_origin_reads_nothing(visit: Visit, service: ServiceProcess, asked: bool) -> None:
+def test_a_page_of_another_origin_cannot_read_answers(visit: Visit, service: ServiceProcess, asked: bool) -> None:
     with origin(0) as elsewhere:
         foreign = visit(elsewhere)
         if asked:
             answer = foreign.call("GET", "/api/tasks")
             assert (answer.status, answer.body) == (0, {"error": "TypeError: Failed to fetch"})
         else:
-            # No preflight: the service answers, and the browser hides the answer from the page.
+            # Without a preflight the service answers, and the browser hides the answer from the page.
             read = "fetch({!r}).then(response => response.text(), String)".format(f"{service.url}/health")
             assert foreign.page.evaluate(read) == "TypeError: Failed to fetch"
         logged = [event["entry"]["text"] for event in foreign.page.events("Log.entryAdded")]

@@ -1,6 +1,6 @@
-"""Users do everything that the API offers, in any order, honestly and not; a model says what the answer must be.
+"""Random sequences of valid and forged calls by several users; a model determines the expected answers.
 
-MODEL_STEPS makes the run longer. Up to the default the steps are the same in every run, beyond it new in each.
+MODEL_STEPS sets the number of steps. Up to the default, every run has the same steps; a longer run has new ones.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`python -m service account`, as an operator runs it: what it does, and what it says where it cannot."""
+"""`python -m service account` as an operator runs it: its effects and its error messages."""
 
 import json
 import time
@@ -70,7 +70,7 @@ def test_set_password_sign_out_and_delete(owner_url: str, owner: psycopg.Connect
     assert isinstance(last, int) and last >= first
 
 
-def test_what_it_counts_of_log_ins_goes_with_the_account(
+def test_deleting_an_account_deletes_its_log_in_counts(
     template: Template, database_name: str, owner_url: str, owner: psycopg.Connection
 ) -> None:
     with start_service(template.service_url(database_name)) as service:
@@ -81,10 +81,10 @@ def test_what_it_counts_of_log_ins_goes_with_the_account(
         before = row(owner, "select count(*) from login_attempts")
         assert run(owner_url, "delete", ADA, "--yes")[0] == 0
         after = row(owner, "select count(*) from login_attempts")
-    assert (before, after) == ((3,), (1,)), "what is counted for the address alone stays"
+    assert (before, after) == ((3,), (1,)), "the counts of the address stay"
 
 
-def test_after_a_sign_out_a_worker_refuses_the_token_and_takes_a_new_one(
+def test_after_a_sign_out_old_tokens_are_refused_and_new_ones_accepted(
     template: Template, database_name: str, owner_url: str
 ) -> None:
     old = {"Authorization": f"Bearer {token(user_id=ID, email=ADA)}"}
@@ -97,24 +97,24 @@ def test_after_a_sign_out_a_worker_refuses_the_token_and_takes_a_new_one(
 
 
 @pytest.mark.parametrize("action", ["show", "export", "sign-out", "delete"])
-def test_an_unknown_account(owner_url: str, action: str) -> None:
+def test_an_unknown_account_is_an_error(owner_url: str, action: str) -> None:
     result = run(owner_url, action, "eve@example.com", *(["--yes"] if action == "delete" else []))
     assert result == (1, "", "There is no account with this e-mail or id.\n")
 
 
-def test_the_services_role_may_not(database_url: str) -> None:
+def test_the_services_role_may_not_run_the_account_command(database_url: str) -> None:
     expected = "This role may not do that: set MIGRATION_DATABASE_URL to the role that owns the tables.\n"
     assert run(database_url, "sign-out", ADA) == (1, "", expected)
     assert run(database_url, "delete", ADA, "--yes") == (1, "", expected)
 
 
-def test_the_database_is_away() -> None:
+def test_the_account_command_without_a_database_prints_one_sentence() -> None:
     status, said, errors = run("postgresql://todo@127.0.0.1:1/todo", "show", ADA)
     assert (status, said) == (1, "")
     assert errors.startswith("The database cannot be used: ") and errors.count("\n") == 1
 
 
-def test_a_schema_that_is_behind(owner_url: str, owner: psycopg.Connection) -> None:
+def test_the_account_command_refuses_an_old_schema(owner_url: str, owner: psycopg.Connection) -> None:
     owner.execute("drop table token_cutoffs")
     assert run(owner_url, "show", ADA) == (1, "", "The database's schema is behind: run `make migrate`.\n")
 
@@ -123,11 +123,11 @@ def test_a_schema_that_is_behind(owner_url: str, owner: psycopg.Connection) -> N
     ("password", "sentence"),
     [("short", "Password must be at least 8 characters"), ("x" * 73, "Password must not exceed 72 bytes")],
 )
-def test_a_password_that_sign_up_would_refuse(owner_url: str, password: str, sentence: str) -> None:
+def test_set_password_refuses_the_passwords_that_sign_up_refuses(owner_url: str, password: str, sentence: str) -> None:
     assert run(owner_url, "set-password", ADA, sent=password) == (1, "", f"{sentence}.\n")
 
 
-def test_a_user_of_better_auth_has_no_password_here(owner_url: str, owner: psycopg.Connection) -> None:
+def test_set_password_is_refused_for_a_user_of_better_auth(owner_url: str, owner: psycopg.Connection) -> None:
     other = str(uuid.UUID(int=8))
     owner.execute("insert into users (id) values (%s)", (other,))
     status, _, errors = run(owner_url, "set-password", other, sent=OTHER_PASSWORD)
@@ -135,7 +135,7 @@ def test_a_user_of_better_auth_has_no_password_here(owner_url: str, owner: psyco
     assert run(owner_url, "delete", other, "--yes")[0] == 0
 
 
-def test_beside_make_run_it_reaches_the_development_database(tmp_path: Path) -> None:
+def test_the_account_command_reaches_the_database_of_a_running_make_run(tmp_path: Path) -> None:
     settings = {"DATA_DIR": str(tmp_path / "data")}
     service = ServiceProcess(tmp_path, settings)
     try:

@@ -1,4 +1,4 @@
-"""The backup of specs/operations.md, command by command, from a database in use."""
+"""The backup commands of specs/operations.md, run on a database in use."""
 
 import os
 import re
@@ -22,13 +22,13 @@ ADA = {"email": "ada@example.com", "password": PASSWORD}
 
 @pytest.fixture
 def empty(template: Template) -> Iterator[str]:
-    """The name of a database without anything."""
+    """The name of an empty database."""
     with database(template.server) as name:
         yield name
 
 
 def commands_of_the_document(role: str, folder: Path) -> str:
-    """The commands, for this test's role in place of todo_service, which the server would know in all databases."""
+    """The commands, with this test's role in place of todo_service: roles belong to the whole server."""
     (block,) = re.findall(r"^## Backup\n.*?```sh\n(.*?)```", (PROJECT / "specs/operations.md").read_text(), re.M | re.S)
     own_role = folder / "role.sql"
     own_role.write_text((PROJECT / "sql/role.sql").read_text().replace("todo_service", role))
@@ -40,7 +40,7 @@ def commands_of_the_document(role: str, folder: Path) -> str:
     )
 
 
-def test_a_dump_of_a_database_in_use_has_all_that_was_acknowledged_before(
+def test_a_dump_of_a_database_in_use_has_every_task_acknowledged_before(
     template: Template, database_name: str, empty: str, tmp_path: Path
 ) -> None:
     acknowledged: list[str] = []

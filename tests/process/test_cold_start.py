@@ -1,4 +1,4 @@
-"""A database that is still starting is waited for, within the budget."""
+"""Requests wait for a database that is still starting, until their deadline."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ PING = Query("ping", "select true as answers")
 
 @pytest.fixture(scope="module")
 def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outages]:
-    """As while it recovers, it answers everybody with 57P03: a standby that serves nobody, until it is promoted."""
+    """A standby that refuses connections with 57P03, as a recovering server does, until it is promoted."""
     server = Outages(Path(tmp_path_factory.mktemp("starting")))
     try:
         server.start()
@@ -34,7 +34,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outages]:
         server.stop()
 
 
-async def test_a_starting_server_is_waited_for(starting: Outages) -> None:
+async def test_requests_wait_for_a_starting_server(starting: Outages) -> None:
     pool = Pool(starting.url, 2)
     began = time.monotonic()
     with pytest.raises(ApiError) as refused:
@@ -42,7 +42,7 @@ async def test_a_starting_server_is_waited_for(starting: Outages) -> None:
     assert refused.value.status == 503
     assert 0.4 <= time.monotonic() - began < 4
 
-    # Cancelled while they wait, or wait for their turn, they give their room back.
+    # Requests that are cancelled while they wait or connect release their places in the pool.
     cancelled = [asyncio.ensure_future(pool.fetch_one(PING)) for _ in range(6)]
     await asyncio.sleep(0.3)
     for call in cancelled:

@@ -1,4 +1,4 @@
-"""DATA_DIR where other users could change what is in it: refused, for PostgreSQL and the token secret live there."""
+"""A DATA_DIR that other users could change is refused, because it holds the database and the token secret."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ def give_to_nobody(path: Path) -> None:
 
 
 def refusal(data_dir: Path) -> str:
-    """Why the folder is refused, without the beginning and the advice."""
+    """The reason in the error message, without its beginning and the advice."""
     database = Embedded(data_dir, print)
     with pytest.raises(EmbeddedError) as raised:
         database.start()
@@ -35,21 +35,21 @@ def refusal(data_dir: Path) -> str:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757])
-def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_other_users_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "data").mkdir()
     os.chown(tmp_path / "data", -1, 1 if AS_ROOT else -1)  # a group of others
     (tmp_path / "data").chmod(mode)
     assert refusal(tmp_path / "data") == f"{OTHERS_WRITE}: {tmp_path}/data"
 
 
-def test_a_folder_below_one_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+def test_a_folder_below_one_that_other_users_may_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open/mine").mkdir(parents=True)
     (tmp_path / "open").chmod(0o777)
     assert refusal(tmp_path / "open/mine/data") == f"{OTHERS_WRITE}: {tmp_path}/open"
     assert not (tmp_path / "open/mine/data").exists()
 
 
-def test_a_folder_of_ones_own_in_a_shared_temporary_folder_will_do(tmp_path: Path) -> None:
+def test_an_own_folder_in_a_shared_temporary_folder_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o1777)
     assert make_private_folder(tmp_path / "shared/mine/data") == tmp_path / "shared/mine/data"
@@ -59,15 +59,15 @@ def test_a_folder_of_ones_own_in_a_shared_temporary_folder_will_do(tmp_path: Pat
 
 @root_only
 @pytest.mark.parametrize("name", ["somebodys", "somebodys/data"])
-def test_a_folder_of_another_user_is_refused_even_by_root(tmp_path: Path, name: str) -> None:
+def test_a_folder_of_another_user_is_refused_even_for_root(tmp_path: Path, name: str) -> None:
     (tmp_path / "somebodys/data").mkdir(parents=True)
     give_to_nobody(tmp_path / name)
     assert refusal(tmp_path / "somebodys/data") == f"it belongs to another user, nobody: {tmp_path / name}"
 
 
 @root_only
-def test_a_group_with_no_other_member_may_write(tmp_path: Path) -> None:
-    """Many systems give each user a group, and let it write by default."""
+def test_a_folder_writable_by_a_group_without_other_members_is_accepted(tmp_path: Path) -> None:
+    """On many systems each user has a group, which may write by default."""
     folder = tmp_path / "data"
     folder.mkdir()
     os.chown(folder, 0, 0)
@@ -75,14 +75,14 @@ def test_a_group_with_no_other_member_may_write(tmp_path: Path) -> None:
     assert make_private_folder(folder) == folder
 
 
-def test_a_link_of_ones_own_to_a_folder_of_ones_own_will_do(tmp_path: Path) -> None:
+def test_an_own_link_to_an_own_folder_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "big disk").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to("big disk")
     (tmp_path / "second").symlink_to(tmp_path / "link/data")
     assert make_private_folder(tmp_path / "second") == tmp_path / "big disk/data"
 
 
-def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_circular_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert "Too many levels of symbolic links" in refusal(tmp_path / "a")
@@ -100,7 +100,7 @@ def test_a_link_that_another_user_made_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lock", "secret"])
-def test_a_file_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path, name: str) -> None:
+def test_a_linked_file_is_refused_and_its_target_unchanged(tmp_path: Path, name: str) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).symlink_to(tmp_path / "precious")
@@ -109,7 +109,7 @@ def test_a_file_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", ["postgres", "postgres/data"])
-def test_a_subfolder_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_linked_subfolder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "data/postgres").mkdir(parents=True)
     link = tmp_path / "data" / name
@@ -124,29 +124,29 @@ def test_a_subfolder_that_is_a_link_is_refused(tmp_path: Path, name: str) -> Non
 
 
 @root_only
-def test_a_secret_that_another_user_planted_is_refused(tmp_path: Path) -> None:
+def test_a_secret_file_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/secret").write_text("planted" * 5)
     give_to_nobody(tmp_path / "data/secret")
     assert refusal(tmp_path / "data") == f"it belongs to another user, nobody: {tmp_path}/data/secret"
 
 
-def test_a_secret_that_others_may_write_is_refused(tmp_path: Path) -> None:
+def test_a_secret_file_that_other_users_may_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/secret").write_text("planted" * 5)
     (tmp_path / "data/secret").chmod(0o666)
     assert refusal(tmp_path / "data") == f"{OTHERS_WRITE}: {tmp_path}/data/secret"
 
 
-def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock", 0o600)
     with pytest.raises(PermissionError, match="it must be a file"):
         open_private_file(tmp_path / "lock")
 
 
 @root_only
-def test_data_of_another_user_is_refused(tmp_path: Path) -> None:
-    """As root, PostgreSQL runs as the owner of its data, with root's right to pass every folder."""
+def test_a_data_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    """When root starts it, PostgreSQL runs as the owner of its data, but with the capability to enter every folder."""
     (tmp_path / "data/postgres/data").mkdir(parents=True)
     os.chown(tmp_path / "data/postgres/data", 12345, -1)
     database = Embedded(tmp_path / "data", print)

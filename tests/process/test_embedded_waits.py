@@ -1,9 +1,7 @@
-"""A development database that hangs, stops slowly, or lost its socket: told in a sentence, within a limit."""
+"""A development database that hangs, stops slowly or lost its socket: one sentence, after a limited time."""
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,33 +17,23 @@ from embedded import server
 from embedded.postgres import Embedded
 from embedded.programs import EmbeddedError
 from tests.support import commands
-from tests.support.commands import PROJECT
+from tests.support.data_dir import leave_server_running, pid_file, postmaster_pid
 from tests.support.guard import processes_of
-
-LEAVE = "import os, sys, pathlib, embedded.postgres as e; e.Embedded(pathlib.Path(sys.argv[1]), print).start()"
 
 
 @pytest.fixture
 def left(tmp_path: Path) -> Iterator[Path]:
-    """A DATA_DIR whose server runs, but the process that started it was killed."""
-    subprocess.run([sys.executable, "-c", LEAVE, tmp_path / "data"], check=True, cwd=PROJECT)
+    """A DATA_DIR whose server runs, although the process that started it has ended."""
+    leave_server_running(tmp_path / "data")
     yield tmp_path / "data"
     for process in processes_of(tmp_path / "data"):
-        with suppress(psutil.Error):  # it ended with the one before
+        with suppress(psutil.Error):  # it ended together with its parent
             process.kill()
 
 
-def pid_file(data_dir: Path) -> Path:
-    return data_dir / "postgres/data/postmaster.pid"
-
-
-def postmaster(data_dir: Path) -> int:
-    return int(pid_file(data_dir).read_text().split()[0])
-
-
-def test_a_server_that_hangs_is_told_and_keeps_its_pid_file(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_server_is_an_error_and_keeps_its_pid_file(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "WAIT_SECONDS", 2)
-    pid, before = postmaster(left), pid_file(left).read_bytes()
+    pid, before = postmaster_pid(left), pid_file(left).read_bytes()
     said: list[str] = []
     os.kill(pid, signal.SIGSTOP)
     database = Embedded(left, said.append)
@@ -64,7 +52,7 @@ def test_a_server_that_hangs_is_told_and_keeps_its_pid_file(left: Path, monkeypa
 
 
 def test_a_server_without_its_socket_keeps_its_pid_file(left: Path) -> None:
-    pid, before = postmaster(left), pid_file(left).read_bytes()
+    pid, before = postmaster_pid(left), pid_file(left).read_bytes()
     (left / "postgres/data/.s.PGSQL.5432").unlink()
     database = Embedded(left, print)
     with pytest.raises(EmbeddedError, match=f"Is another postmaster .PID {pid}. running in data directory"):
@@ -74,7 +62,7 @@ def test_a_server_without_its_socket_keeps_its_pid_file(left: Path) -> None:
 
 
 def test_a_start_that_waits_is_interrupted_by_a_signal(left: Path) -> None:
-    os.kill(postmaster(left), signal.SIGSTOP)
+    os.kill(postmaster_pid(left), signal.SIGSTOP)
     process = commands.start(left.parent, "service", DATA_DIR=str(left))
     assert process.stdout
     assert process.stdout.readline().startswith("Waiting for the database in ")
@@ -84,19 +72,19 @@ def test_a_start_that_waits_is_interrupted_by_a_signal(left: Path) -> None:
     assert output.splitlines()[-1] == "Stopped."
 
 
-def test_a_server_that_stops_is_waited_for_and_started_again(left: Path) -> None:
-    pid = postmaster(left)
+def test_a_start_waits_for_a_stopping_server_and_starts_it_again(left: Path) -> None:
+    pid = postmaster_pid(left)
     said: list[str] = []
     database = Embedded(left, said.append)
     with tempfile.TemporaryDirectory() as short, ThreadPoolExecutor() as threads:
         (Path(short) / "db").symlink_to(left / "postgres/data")
         with psycopg.connect(host=f"{short}/db", port="5432", user="postgres", dbname="postgres"):
-            os.kill(pid, signal.SIGTERM)  # PostgreSQL's smart shutdown: as soon as nobody is connected
+            os.kill(pid, signal.SIGTERM)  # PostgreSQL's smart shutdown waits until no client is connected
             starting = threads.submit(database.start)
             while not said:
                 time.sleep(0.05)
             assert not starting.done()
         starting.result()
     assert said == [f"Waiting for the database in {left}, which is starting or stopping …"]
-    assert postmaster(left) != pid
+    assert postmaster_pid(left) != pid
     database.stop()

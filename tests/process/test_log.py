@@ -1,4 +1,4 @@
-"""What the service writes to stdout, of a real process: complete, one line each, and never what a client sent."""
+"""The log of a real process: complete, one line for each event, and without data that clients sent."""
 
 import json
 import os
@@ -28,11 +28,11 @@ from tests.support.raw_http_async import exchange
 from tests.support.service_process import ServiceProcess, start_service
 
 FIELDS = ["time", "id", "method", "route", "status", "milliseconds", "user_id", "client"]
-KILL_WHOEVER_WAITS = """
+TERMINATE_WAITING_SESSIONS = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock'
 """
-# The two ways in which PostgreSQL's errors quote what was sent.
+# Two ways in which PostgreSQL's errors quote values.
 QUOTING_TRIGGER = """
     create function odd() returns trigger language plpgsql as $$
     begin
@@ -48,7 +48,7 @@ SAID = re.compile(r"The service answers at |  curl |Stopped\.")
 
 
 def objects(output: str) -> list[dict[str, Any]]:
-    """Every line as an object, but those that are said to the person who started the service."""
+    """Every line as an object, without the messages for the person who started the service."""
     return [json.loads(line) for line in output.splitlines() if not SAID.match(line)]
 
 
@@ -57,7 +57,7 @@ def requests(output: str) -> list[dict[str, Any]]:
 
 
 def written(service: ServiceProcess, request_id: str) -> str:
-    """The whole output, once it has the line of this request."""
+    """The whole log, as soon as it has the line of this request."""
     deadline = time.monotonic() + 5
     while f'"id": "{request_id}", "method"' not in (output := service.log.read_text()):
         assert time.monotonic() < deadline, output
@@ -65,7 +65,7 @@ def written(service: ServiceProcess, request_id: str) -> str:
     return output
 
 
-def test_each_request_is_one_line_without_what_the_client_sent(database_url: str) -> None:
+def test_each_request_is_one_line_without_data_of_the_client(database_url: str) -> None:
     email, password, title = "Grace.Hopper@example.com", "a very private password", "a very private title"
     began = datetime.now(UTC)
     with start_service(database_url) as service, httpx.Client(base_url=service.url, timeout=30) as client:
@@ -123,7 +123,7 @@ async def test_nothing_in_a_request_can_break_or_forge_a_line(database_url: str)
         answers = [await exchange(service, f"{head}\r\nHost: x\r\n\r\n".encode()) for head in heads]
         output = written(service, "the-last")
     lines = requests(output)
-    # uvicorn refuses two of them before they are requests, and says only that.
+    # uvicorn refuses two of them as invalid HTTP, and logs only that.
     readable = [answer.headers["x-request-id"] for answer in answers if answer.status != 400]
     assert [line["id"] for line in lines] == readable
     assert len(lines) == len(heads) - 2
@@ -133,21 +133,19 @@ async def test_nothing_in_a_request_can_break_or_forge_a_line(database_url: str)
     assert [line["client"] for line in lines if "forged" in line["client"]] == [
         address,
         "forged" * 10 + "forg",
-    ]  # what the trusted proxy said, quoted
+    ]  # the address that the trusted proxy sent, escaped
     assert all(len(line["client"]) <= 64 for line in lines)
     assert "\x1b" not in output and output.isascii()
 
 
-def test_lines_of_uvicorn_that_report_no_error_are_not_called_one(database_url: str) -> None:
+def test_the_logger_uvicorn_error_is_shown_as_uvicorn(database_url: str) -> None:
     with start_service(database_url) as service:
         lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
     assert "uvicorn" in {line["logger"] for line in lines if "logger" in line}
     assert not [line for line in lines if "error" in line.get("logger", "")]
 
 
-def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
-    database_url: str, owner: psycopg.Connection
-) -> None:
+def test_a_500_is_logged_with_its_traceback_but_without_values(database_url: str, owner: psycopg.Connection) -> None:
     owner.execute(QUOTING_TRIGGER)
     owner.execute("alter table tasks rename to elsewhere")
     with start_service(database_url) as service, httpx.Client(base_url=service.url, timeout=30) as client:
@@ -168,7 +166,7 @@ def test_a_500_is_logged_with_its_cause_and_trace_but_without_values(
         assert secret not in output
 
 
-def test_a_lost_connection_is_one_line_with_its_cause(
+def test_a_lost_connection_is_logged_in_one_line_with_its_cause(
     database_url: str, owner: psycopg.Connection, owner_url: str
 ) -> None:
     with (
@@ -181,7 +179,7 @@ def test_a_lost_connection_is_one_line_with_its_cause(
             holder.execute("lock table tasks")
             answer = thread.submit(client.get, "/api/tasks", headers=mine)
             deadline = time.monotonic() + 4
-            while not owner.execute(KILL_WHOEVER_WAITS).fetchall():
+            while not owner.execute(TERMINATE_WAITING_SESSIONS).fetchall():
                 assert time.monotonic() < deadline
         assert answer.result().status_code == 200
         output = written(service, "healed")
@@ -191,8 +189,8 @@ def test_a_lost_connection_is_one_line_with_its_cause(
     assert "trace" not in line
 
 
-def test_an_outage_is_a_few_short_lines_a_second(tmp_path: Path) -> None:
-    url = "postgresql://todo:todo@127.0.0.1:9/todo?sslmode=disable"  # nobody listens on the discard port
+def test_an_outage_is_logged_in_a_few_short_lines_per_second(tmp_path: Path) -> None:
+    url = "postgresql://todo:todo@127.0.0.1:9/todo?sslmode=disable"  # no process listens on the discard port
     mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
     with start_service(url, LOG_LEVEL="warning") as service, httpx.Client(base_url=service.url, headers=mine) as client:
         assert {client.get("/api/tasks").status_code for _ in range(200)} == {503}
@@ -208,7 +206,7 @@ def test_an_outage_is_a_few_short_lines_a_second(tmp_path: Path) -> None:
     assert all("ConnectionRefusedError" in line["error"] and "trace" not in line for line in lines)
 
 
-def test_above_info_requests_are_not_logged(database_url: str) -> None:
+def test_log_level_warning_turns_the_request_log_off(database_url: str) -> None:
     with start_service(database_url, LOG_LEVEL="warning") as service:
         httpx.get(f"{service.url}/livez")
         time.sleep(0.5)
@@ -235,7 +233,7 @@ def test_a_terminal_shows_readable_lines(database_url: str, owner: psycopg.Conne
         wait_for(rb'\d\d:\d\d:\d\d\.\d{3}Z 500 GET "/api/tasks" \d+\.\d ms, user "[0-9a-f-]{36}", client "127.0.0.1"')
     finally:
         process.terminate()
-        with suppress(OSError):  # the last writer is gone
+        with suppress(OSError):  # the last writer has closed the terminal
             while data := os.read(screen, 4096):
                 shown += data
         os.close(screen)
@@ -246,7 +244,7 @@ def test_a_terminal_shows_readable_lines(database_url: str, owner: psycopg.Conne
 
 
 def begin(folder: Path, **values: str) -> tuple[subprocess.Popen[str], int, str]:
-    """The service with its output in a pipe that nobody reads for now: the process, its port, what it wrote so far."""
+    """Starts the service with its output in a pipe; returns the process, its port and the output so far."""
     process = commands.start(folder, "service", BETTER_AUTH_SECRET=SECRET, PORT="0", **values)
     assert process.stdout
     head = ""
@@ -270,7 +268,7 @@ def test_lines_of_several_workers_never_mix(database_url: str, tmp_path: Path) -
     with ThreadPoolExecutor(8) as threads:
         asking = [threads.submit(ask, number) for number in range(8)]
         while not all(each.done() for each in asking):
-            # Slow enough that the pipe is full most of the time, and both workers wait for room in it.
+            # Reads so slowly that the pipe is mostly full, and both workers wait for space in it.
             head += os.read(process.stdout.fileno(), 4096).decode()
             time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
@@ -279,7 +277,7 @@ def test_lines_of_several_workers_never_mix(database_url: str, tmp_path: Path) -
     assert len([line for line in requests(head + output) if line["id"] == "x" * 120]) == 2000
 
 
-def test_the_last_request_before_the_end_has_its_line(database_url: str, owner_url: str, tmp_path: Path) -> None:
+def test_the_last_request_before_the_stop_is_logged(database_url: str, owner_url: str, tmp_path: Path) -> None:
     process, port, head = begin(tmp_path, DATABASE_URL=database_url)
     mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}", "X-Request-ID": "the-last"}
     with ThreadPoolExecutor() as thread:

@@ -1,4 +1,4 @@
-"""The metrics of real processes, several workers among them, on a port that is not the service's."""
+"""The metrics of real processes with several workers, on their own port."""
 
 import os
 import re
@@ -27,12 +27,12 @@ from tests.support.service_process import ServiceProcess, start_service
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 SETTLED_SECONDS = 1.0
-"""More than a worker keeps its figures to itself."""
+"""Longer than the interval in which workers publish their figures."""
 
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -66,7 +66,7 @@ def wait_until(port: int, name: str, value: float) -> None:
 
 @contextmanager
 def locked(owner_url: str) -> Iterator[None]:
-    """While this lasts, no statement on tasks comes to an end."""
+    """Locks `tasks`, so that every statement on it waits."""
     with psycopg.connect(owner_url) as holder:
         holder.execute("lock table tasks")
         yield
@@ -84,7 +84,7 @@ def headers() -> dict[str, str]:
 
 
 def process_of(service: ServiceProcess) -> psutil.Process:
-    """The process that was started, found as the one that writes the log."""
+    """The service's main process: the child process that writes this log."""
     return next(
         process
         for process in psutil.Process().children()
@@ -103,7 +103,7 @@ def test_two_workers_are_counted_together(database_url: str, port: int, tmp_path
         folder = next(tmp_path.glob("todo-metrics-*"))
         assert folder.stat().st_mode & 0o077 == 0
         while len(list(folder.glob("counter_*.db"))) < 2 or asked.total() < 100:
-            # Each on a connection of its own, so that both workers get some.
+            # A new connection for each request, so that both workers get some.
             assert httpx.get(f"{service.url}/api/tasks", headers=headers()).status_code == 200
             assert httpx.get(f"{service.url}/api/tasks/{uuid.uuid4()}", headers=headers()).status_code == 404
             assert httpx.get(f"{service.url}/no/such/{uuid.uuid4()}").status_code == 404
@@ -151,7 +151,9 @@ def test_the_pool_and_the_queue_for_bcrypt(database_url: str, owner_url: str, po
         wait_until(port, "bcrypt_queue", 0)
 
 
-def test_of_a_killed_worker_the_counts_stay_and_the_rest_goes(database_url: str, owner_url: str, port: int) -> None:
+def test_after_a_worker_is_killed_its_counters_stay_and_its_gauges_go(
+    database_url: str, owner_url: str, port: int
+) -> None:
     with start_service(database_url, WORKERS="2", METRICS_PORT=str(port)) as service, ThreadPoolExecutor(8) as threads:
         for _ in range(20):
             httpx.get(f"{service.url}/livez")
@@ -166,18 +168,18 @@ def test_of_a_killed_worker_the_counts_stay_and_the_rest_goes(database_url: str,
         assert counted(scrape(port))["GET", "/livez", "200"] == 20
 
 
-def test_only_this_machine_reaches_them_and_not_by_the_services_port(database_url: str, port: int) -> None:
+def test_metrics_listen_on_loopback_and_not_on_the_services_port(database_url: str, port: int) -> None:
     with start_service(database_url, METRICS_PORT=str(port), HOST="0.0.0.0") as service:
         assert httpx.get(f"{service.url}/metrics").status_code == 404
         assert listening(process_of(service)) == {("0.0.0.0", service.port), ("127.0.0.1", port)}
 
 
-def test_other_machines_reach_them_where_metrics_host_says_so(database_url: str, port: int) -> None:
+def test_metrics_listen_on_metrics_host(database_url: str, port: int) -> None:
     with start_service(database_url, METRICS_PORT=str(port), METRICS_HOST="0.0.0.0") as service:
         assert listening(process_of(service)) == {("127.0.0.1", service.port), ("0.0.0.0", port)}
 
 
-def test_they_are_off_by_default(database_url: str, tmp_path: Path) -> None:
+def test_metrics_are_off_by_default(database_url: str, tmp_path: Path) -> None:
     with start_service(database_url, TMPDIR=str(tmp_path)) as service:
         assert listening(process_of(service)) == {("127.0.0.1", service.port)}
         assert list(tmp_path.iterdir()) == []
@@ -204,11 +206,11 @@ def test_a_port_that_is_taken_is_one_sentence(database_url: str, tmp_path: Path)
     assert not list(tmp_path.glob("todo-metrics-*"))
 
 
-def test_a_port_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+def test_an_invalid_metrics_port_is_one_sentence(tmp_path: Path) -> None:
     status, _, errors = commands.run(tmp_path, "service", METRICS_PORT="65536")
     assert status == 2 and re.fullmatch(r"METRICS_PORT must be less than or equal to 65535, for example 0\.\n", errors)
 
 
-def test_the_services_own_port_is_one_sentence(tmp_path: Path) -> None:
+def test_a_metrics_port_equal_to_port_is_one_sentence(tmp_path: Path) -> None:
     status, _, errors = commands.run(tmp_path, "service", PORT="8000", METRICS_PORT="8000")
     assert (status, errors) == (2, "METRICS_PORT=8000 is the PORT too: choose another, for example 9100.\n")

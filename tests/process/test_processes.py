@@ -1,4 +1,4 @@
-"""`python -m service` as a process of its own: how it starts, with what, and that nothing of it stays."""
+"""`python -m service` with the development database: start, stop, signals, users and ports."""
 
 import contextlib
 import os
@@ -23,9 +23,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from embedded.postgres import Embedded
-from service.postgres.migrations import migrate
 from tests.support.commands import PROJECT, environment, run
+from tests.support.data_dir import copy_data_dir, pid_file, postmaster_pid
 from tests.support.guard import processes_of
 from tests.support.programs import missing, program
 from tests.support.service_process import ServiceProcess, wait_until_gone
@@ -34,7 +33,7 @@ AS_ROOT = os.geteuid() == 0
 
 
 class DevelopmentService(ServiceProcess):
-    """A service with the embedded database in this DATA_DIR."""
+    """The service with its development database in this DATA_DIR."""
 
     def __init__(self, folder: Path, data_dir: Path, values: dict[str, str], **options: Any) -> None:
         super().__init__(folder, {"DATA_DIR": str(data_dir), **values}, **options)
@@ -45,7 +44,7 @@ class DevelopmentService(ServiceProcess):
         return super().processes() | processes_of(self.data_dir)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stops it; fails where anything of it is left."""
+        """Stops it; fails if a process or the pid file is left."""
         everything = self.processes()
         status = super().stop(number)
         wait_until_gone(everything)
@@ -65,17 +64,9 @@ class DevelopmentService(ServiceProcess):
 Start = Callable[..., DevelopmentService]
 
 
-def pid_file(data_dir: Path) -> Path:
-    return data_dir / "postgres/data/postmaster.pid"
-
-
-def postmaster(data_dir: Path) -> int:
-    return int(pid_file(data_dir).read_text().split()[0])
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts services, each in a folder without a .env file, and stops what a failed test left."""
+    """Starts services, each in a folder without a .env file; kills the processes that a failed test leaves."""
     services: list[DevelopmentService] = []
 
     def start(data_dir: Path, options: dict[str, Any] | None = None, **values: str) -> DevelopmentService:
@@ -88,24 +79,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         service.kill_what_is_left()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DATA_DIR that was used and stopped: copies of it spare the tests an initdb."""
-    database = Embedded(tmp_path_factory.mktemp("made") / "data", print)
-    try:
-        database.start()
-        migrate(database.url)
-    finally:
-        database.stop()
-    return database.data_dir
-
-
-@pytest.fixture
-def used(made: Path, tmp_path: Path) -> Path:
-    subprocess.run(["cp", "-a", made, tmp_path / "used"], check=True)
-    return tmp_path / "used"
-
-
 def account(url: str, call: str) -> httpx.Response:
     return httpx.post(
         f"{url}/api/auth/{call}", json={"email": "ada@example.com", "password": "correct horse"}, timeout=30
@@ -116,7 +89,7 @@ def answers(url: str, path: str = "/health") -> int:
     return httpx.get(url + path, timeout=30).status_code
 
 
-def test_the_first_start_makes_everything_and_the_line_it_prints_signs_up(start: Start, tmp_path: Path) -> None:
+def test_the_first_start_creates_everything_and_the_printed_curl_command_signs_up(start: Start, tmp_path: Path) -> None:
     curl = program("curl")
     service = start(tmp_path / "with blanks" / "data").wait_until_it_answers()
     assert service.lines[0] == f"Creating the development database in {service.data_dir} (first start only) …"
@@ -131,13 +104,13 @@ def test_the_first_start_makes_everything_and_the_line_it_prints_signs_up(start:
     assert service.lines[-1] == "Stopped."
 
 
-def test_the_second_start_finds_accounts_and_tokens_again(start: Start, used: Path) -> None:
-    first = start(used).wait_until_it_answers()
+def test_the_second_start_finds_accounts_and_tokens_again(start: Start, data_dir: Path) -> None:
+    first = start(data_dir).wait_until_it_answers()
     headers = {"Authorization": f"Bearer {account(first.url, 'signup').json()['token']}"}
     assert httpx.post(f"{first.url}/api/tasks", headers=headers, json={"title": "Stay"}).status_code == 201
     first.stop()
 
-    second = start(used).wait_until_it_answers()
+    second = start(data_dir).wait_until_it_answers()
     assert len(second.lines) == 2
     assert account(second.url, "login").status_code == 200
     assert [task["title"] for task in httpx.get(f"{second.url}/api/tasks", headers=headers).json()["tasks"]] == ["Stay"]
@@ -147,18 +120,20 @@ def test_the_second_start_finds_accounts_and_tokens_again(start: Start, used: Pa
     ("number", "workers"),
     [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2"), (signal.SIGHUP, "2")],
 )
-def test_a_signal_stops_it_with_status_0_and_nothing_stays(
-    start: Start, used: Path, number: signal.Signals, workers: str
+def test_a_signal_stops_the_service_with_status_0_and_leaves_no_process(
+    start: Start, data_dir: Path, number: signal.Signals, workers: str
 ) -> None:
-    service = start(used, WORKERS=workers).wait_until_it_answers()
+    service = start(data_dir, WORKERS=workers).wait_until_it_answers()
     assert answers(service.url) == 200
     assert service.stop(number) == 0
-    assert [line for line in service.lines if "curl" in line] == [service.lines[-2]], "told once, however many workers"
+    assert [line for line in service.lines if "curl" in line] == [service.lines[-2]], (
+        "one message, however many workers"
+    )
     assert service.lines[-1] == "Stopped."
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.6])
-def test_a_signal_during_the_first_start_leaves_nothing_that_a_next_start_trips_over(
+def test_a_signal_during_the_first_start_does_not_break_the_next_start(
     start: Start, tmp_path: Path, seconds: float
 ) -> None:
     service = start(tmp_path / "data")
@@ -168,7 +143,7 @@ def test_a_signal_during_the_first_start_leaves_nothing_that_a_next_start_trips_
     assert start(tmp_path / "data").wait_until_it_answers().stop() == 0
 
 
-def test_a_signal_while_it_still_loads_is_as_quiet(tmp_path: Path) -> None:
+def test_a_signal_during_the_imports_stops_the_service_without_a_traceback(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "service"],
         cwd=tmp_path, env=environment(DATA_DIR=str(tmp_path / "data"), PORT="0"),
@@ -176,7 +151,7 @@ def test_a_signal_while_it_still_loads_is_as_quiet(tmp_path: Path) -> None:
     )  # fmt: skip
     for line in process.stderr or ():
         if line.endswith(" psycopg\n"):
-            break  # half of it is there
+            break  # an initdb that was interrupted halfway
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (0, "Stopped.\n")
@@ -184,68 +159,68 @@ def test_a_signal_while_it_still_loads_is_as_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_after_a_sigkill_the_workers_end_and_the_next_start_takes_the_database_over(
-    start: Start, used: Path, workers: str
+def test_after_a_sigkill_the_workers_end_and_the_next_start_reuses_the_database_server(
+    start: Start, data_dir: Path, workers: str
 ) -> None:
-    killed = start(used, WORKERS=workers).wait_until_it_answers()
+    killed = start(data_dir, WORKERS=workers).wait_until_it_answers()
     assert account(killed.url, "signup").status_code == 201
-    server = postmaster(used)
-    own = killed.processes() - processes_of(used)
+    server = postmaster_pid(data_dir)
+    own = killed.processes() - processes_of(data_dir)
     assert len(own) >= int(workers)
     killed.process.kill()
     wait_until_gone(own)
 
-    service = start(used, PORT=str(urlsplit(killed.url).port)).wait_until_it_answers()
-    assert postmaster(used) == server
+    service = start(data_dir, PORT=str(urlsplit(killed.url).port)).wait_until_it_answers()
+    assert postmaster_pid(data_dir) == server
     assert account(service.url, "login").status_code == 200
     assert service.stop() == 0
 
 
-def test_two_copies_run_side_by_side(start: Start, made: Path, used: Path, tmp_path: Path) -> None:
-    subprocess.run(["cp", "-a", made, tmp_path / "other"], check=True)
-    one, other = start(used).wait_until_it_answers(), start(tmp_path / "other").wait_until_it_answers()
+def test_two_copies_run_side_by_side(start: Start, stopped_data_dir: Path, data_dir: Path, tmp_path: Path) -> None:
+    copy_data_dir(stopped_data_dir, tmp_path / "other")
+    one, other = start(data_dir).wait_until_it_answers(), start(tmp_path / "other").wait_until_it_answers()
     assert account(one.url, "signup").status_code == account(other.url, "signup").status_code == 201
     assert one.stop() == 0
     assert answers(other.url) == 200
 
 
-def test_a_second_copy_with_the_same_folder_is_refused(start: Start, used: Path, tmp_path: Path) -> None:
-    service = start(used).wait_until_it_answers()
-    status, output, errors = run(tmp_path, "service", PORT="0", DATA_DIR=str(used))
+def test_a_second_copy_with_the_same_folder_is_refused(start: Start, data_dir: Path, tmp_path: Path) -> None:
+    service = start(data_dir).wait_until_it_answers()
+    status, output, errors = run(tmp_path, "service", PORT="0", DATA_DIR=str(data_dir))
     assert (status, output) == (1, "")
-    assert errors.startswith(f"DATA_DIR={used} is in use by another copy: stop it, or ")
+    assert errors.startswith(f"DATA_DIR={data_dir} is in use by another copy: stop it, or ")
     assert errors.count("\n") == 1
     assert answers(service.url) == 200
 
 
-def test_a_very_long_path_will_do(start: Start, made: Path, tmp_path: Path) -> None:
+def test_a_very_long_path_works(start: Start, stopped_data_dir: Path, tmp_path: Path) -> None:
     long = tmp_path / ("long " * 30)
-    subprocess.run(["cp", "-a", made, long], check=True)
+    copy_data_dir(stopped_data_dir, long)
     service = start(long).wait_until_it_answers()
     assert answers(service.url) == 200
     assert service.stop() == 0
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0"])
-def test_it_listens_where_host_says(start: Start, used: Path, host: str) -> None:
+def test_the_service_listens_on_host(start: Start, data_dir: Path, host: str) -> None:
     if host == "::1" and not Path("/proc/net/if_inet6").exists():
         missing("this machine has no IPv6")
-    assert answers(start(used, HOST=host).wait_until_it_answers().url) == 200
+    assert answers(start(data_dir, HOST=host).wait_until_it_answers().url) == 200
 
 
-def test_migrations_run_on_the_database_of_a_running_service(start: Start, used: Path, tmp_path: Path) -> None:
-    service = start(used).wait_until_it_answers()
-    assert run(tmp_path, "service", "migrate", DATA_DIR=str(used)) == (
+def test_migrations_run_on_the_database_of_a_running_service(start: Start, data_dir: Path, tmp_path: Path) -> None:
+    service = start(data_dir).wait_until_it_answers()
+    assert run(tmp_path, "service", "migrate", DATA_DIR=str(data_dir)) == (
         0,
         "The database's schema is up to date: nothing to do.\n",
         "",
     )
-    assert run(tmp_path, "service", "rollback", DATA_DIR=str(used))[0] == 0
-    assert run(tmp_path, "service", "migrate", DATA_DIR=str(used))[0] == 0
+    assert run(tmp_path, "service", "rollback", DATA_DIR=str(data_dir))[0] == 0
+    assert run(tmp_path, "service", "migrate", DATA_DIR=str(data_dir))[0] == 0
     assert answers(service.url) == 200
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_before_anything_is_created(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, output, errors = run(tmp_path, "service", PORT=str(port), DATA_DIR=str(tmp_path / "data"))
@@ -254,7 +229,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) ->
     assert not (tmp_path / "data").exists()
 
 
-def test_a_port_for_root_only_is_told(tmp_path: Path) -> None:
+def test_a_port_for_root_only_is_an_error(tmp_path: Path) -> None:
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("here everybody may use port 80")
     plain = [program("setpriv"), "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"] if AS_ROOT else []
@@ -267,10 +242,10 @@ def test_a_port_for_root_only_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_no_permission_above_the_data_changes(start: Start, made: Path, tmp_path: Path) -> None:
+def test_the_modes_of_parent_folders_do_not_change(start: Start, stopped_data_dir: Path, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    subprocess.run(["cp", "-a", made, closed / "data"], check=True)
+    copy_data_dir(stopped_data_dir, closed / "data")
 
     def modes() -> dict[Path, tuple[int, int, int]]:
         folders = {*(closed / "data").parents, *Path(sys.prefix).parents, *PROJECT.parents, PROJECT, Path(sys.prefix)}
@@ -283,8 +258,8 @@ def test_no_permission_above_the_data_changes(start: Start, made: Path, tmp_path
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
-def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start) -> None:
-    """In that user's clone: whoever runs somebody's code trusts them with its DATA_DIR as well."""
+def test_a_plain_user_can_run_the_service_and_root_afterwards(start: Start) -> None:
+    """In a clone of that user. Who runs another user's code trusts that user with DATA_DIR too."""
     if not AS_ROOT:
         pytest.skip("all the other tests run as a plain user already")
     nobody = pwd.getpwnam("nobody")
@@ -300,7 +275,7 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start) -> Non
         plain["env"] = {name: value for name, value in values.items() if not name.startswith("COVERAGE")}
         service = start(data_dir, {"python": _python_for(plain), **plain})
         service.wait_until_it_answers()
-        assert account(service.url, "signup").status_code == 201
+        assert account(service.url, "signup").status_code == 201, service.log.read_text()
         assert {process.uids().real for process in service.processes()} == {nobody.pw_uid}
         assert service.stop() == 0
         of_root = start(data_dir, PYTHONPATH=code).wait_until_it_answers()
@@ -309,7 +284,7 @@ def test_a_plain_user_can_run_it_and_so_can_root_after_them(start: Start) -> Non
 
 
 def _python_for(plain: dict[str, Any]) -> str:
-    """A Python that this user may run, and that loads the service."""
+    """A Python that this user may run, and that can import the service."""
     for python in (sys.executable, "/usr/bin/python3"):
         with contextlib.suppress(OSError):
             if subprocess.run([python, "-c", "import service.web.server"], check=False, **plain).returncode == 0:

@@ -1,4 +1,4 @@
-"""Which address counts as the client's behind a proxy."""
+"""The client address behind a proxy."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.support.service_process import ServiceProcess, start_service
 
 
 def requests(service: ServiceProcess, count: int) -> list[dict[str, Any]]:
-    """The log lines of so many requests."""
+    """Waits for this many request log lines, and returns them."""
     deadline = time.monotonic() + 10
     while True:
         lines = [json.loads(line) for line in service.log.read_text().splitlines() if '"route"' in line]
@@ -22,7 +22,7 @@ def requests(service: ServiceProcess, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("::", "127.0.0.1"), ("0.0.0.0", "127.0.0.0/8")])
-def test_a_trusted_proxy_on_an_ipv6_socket(database_url: str, host: str, trusted: str) -> None:
+def test_a_trusted_ipv4_proxy_is_recognised_on_an_ipv6_socket(database_url: str, host: str, trusted: str) -> None:
     """An IPv6 socket reports an IPv4 client as ::ffff:127.0.0.1."""
     with start_service(database_url, HOST=host, TRUSTED_PROXIES=trusted) as service:
         url = f"http://127.0.0.1:{service.port}/livez"
@@ -31,7 +31,7 @@ def test_a_trusted_proxy_on_an_ipv6_socket(database_url: str, host: str, trusted
         assert [line["client"] for line in requests(service, 2)] == ["127.0.0.1", "203.0.113.7"]
 
 
-def test_a_long_address_is_cut_in_every_line(database_url: str) -> None:
+def test_a_long_address_is_cut_off_in_the_log(database_url: str) -> None:
     with start_service(database_url, TRUSTED_PROXIES="127.0.0.1") as service:
         account = {"email": "ada@example.com", "password": "a wrong password"}
         httpx.post(f"{service.url}/api/auth/login", json=account, headers={"X-Forwarded-For": "a" * 100_000})

@@ -1,4 +1,4 @@
-"""The settings: what is read from where, and what stops the start in one sentence that names the variable."""
+"""Settings: their sources, and the one sentence for a bad value, which names the variable."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("name", "value", "sentence"), BAD)
-def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+def test_a_bad_value_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as raised:
         load_settings()
@@ -50,7 +52,9 @@ def test_a_bad_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str,
     assert raised.value.__cause__ is None
 
 
-def test_the_file_is_read_and_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_is_read_and_the_environment_takes_precedence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / ".env").write_text(f"PORT=9000\nHOST=0.0.0.0\nBETTER_AUTH_SECRET='{SECRET}'\nFRONTEND_URL=\nOTHER=1\n")
     monkeypatch.setenv("PORT", "9001")
     settings = load_settings()
@@ -60,7 +64,7 @@ def test_the_file_is_read_and_the_environment_wins(folder: Path, monkeypatch: py
     assert settings.frontend_url == ("http://localhost:3000",)
 
 
-def test_a_file_that_is_not_text_is_one_sentence(folder: Path) -> None:
+def test_an_env_file_that_is_not_text_is_one_sentence(folder: Path) -> None:
     (folder / ".env").write_bytes(b"HOST=\xff\n")
     with pytest.raises(
         SettingsError,
@@ -69,8 +73,8 @@ def test_a_file_that_is_not_text_is_one_sentence(folder: Path) -> None:
         load_settings()
 
 
-def test_a_file_that_cannot_be_read_is_one_sentence(folder: Path) -> None:
-    (folder / ".env").symlink_to("/proc/self/mem")  # which root may not read from its start either
+def test_an_unreadable_env_file_is_one_sentence(folder: Path) -> None:
+    (folder / ".env").symlink_to("/proc/self/mem")  # reading /proc/self/mem from its start fails for root too
     with pytest.raises(
         SettingsError,
         match=r"^The \.env file must be UTF-8 text that you may read, and so must files in /run/secrets\.$",
@@ -79,23 +83,27 @@ def test_a_file_that_cannot_be_read_is_one_sentence(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "origins"), ORIGINS.items(), ids=list(ORIGINS))
-def test_origins_are_what_browsers_send(monkeypatch: pytest.MonkeyPatch, value: str, origins: tuple[str, ...]) -> None:
+def test_origins_are_normalised_to_what_browsers_send(
+    monkeypatch: pytest.MonkeyPatch, value: str, origins: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("FRONTEND_URL", value)
     assert load_settings().frontend_url == origins
 
 
 @pytest.mark.parametrize(("value", "issuer"), ISSUERS.items(), ids=list(ISSUERS))
-def test_better_auth_is_an_origin_as_its_tokens_say(monkeypatch: pytest.MonkeyPatch, value: str, issuer: str) -> None:
+def test_better_auth_url_is_normalised_to_the_issuer_of_its_tokens(
+    monkeypatch: pytest.MonkeyPatch, value: str, issuer: str
+) -> None:
     monkeypatch.setenv("BETTER_AUTH_URL", value)
     assert load_settings().better_auth_url == issuer
 
 
-def test_settings_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_immutable(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
 
 
-def test_secrets_are_in_nothing_that_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_settings_show_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
@@ -104,7 +112,7 @@ def test_secrets_are_in_nothing_that_is_printed(monkeypatch: pytest.MonkeyPatch)
     assert "hunter2" not in printed and SECRET not in printed
 
 
-def test_every_setting_is_in_the_example_and_in_the_readme() -> None:
+def test_every_setting_is_in_env_example_and_in_the_readme() -> None:
     example = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (PROJECT / ".env.example").read_text("utf-8"), re.MULTILINE))
     assert set(example) == NAMES
     given = {name: field.default for name, field in Settings.model_fields.items() if field.default}
@@ -116,7 +124,7 @@ def test_every_setting_is_in_the_example_and_in_the_readme() -> None:
     assert {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)} == NAMES
 
 
-def test_the_example_is_good_as_it_is(folder: Path) -> None:
+def test_env_example_is_valid_as_it_is(folder: Path) -> None:
     text = (PROJECT / ".env.example").read_text("utf-8")
     (folder / ".env").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE), "utf-8")
     assert load_settings() == Settings.model_construct()

@@ -1,4 +1,4 @@
-"""What a person sees who starts the service with settings that will not do: one sentence, and a failing status."""
+"""Starting the service with bad settings: one sentence on stderr and a failing exit status."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ import pytest
 from tests.support.bad_settings import BAD, GOOD, SECRET, URL, assert_sentence
 from tests.support.commands import PROJECT, environment, finish, run, start
 
-# For each variable the first of its bad values.
+# The first bad value of each variable.
 FIRST = [line for number, line in enumerate(BAD) if line[0] not in [name for name, _, _ in BAD[:number]]]
 
 
@@ -29,18 +29,18 @@ def test_a_bad_value(tmp_path: Path, name: str, value: str, begins: str) -> None
     assert_sentence(sentence(run(tmp_path, "service", **(GOOD | {name: value}))), begins)
 
 
-def test_a_database_of_ones_own_needs_the_secret(tmp_path: Path) -> None:
+def test_database_url_requires_the_secret(tmp_path: Path) -> None:
     assert_sentence(sentence(run(tmp_path, "service", DATABASE_URL=URL)), "BETTER_AUTH_SECRET is not set: ")
 
 
-def test_without_the_development_database_a_url_is_needed(tmp_path: Path) -> None:
+def test_without_the_embedded_folder_database_url_is_required(tmp_path: Path) -> None:
     for folder in ("service", "sql"):
         (tmp_path / folder).symlink_to(PROJECT / folder)
     result = run(tmp_path, "service", PYTHONPATH=str(tmp_path))
     assert_sentence(sentence(result), "DATABASE_URL is not set: ")
 
 
-def test_better_auth_needs_a_package_of_its_own(tmp_path: Path) -> None:
+def test_better_auth_url_without_its_package_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if not path.name.startswith("cryptography"):
@@ -49,7 +49,7 @@ def test_better_auth_needs_a_package_of_its_own(tmp_path: Path) -> None:
         "BETTER_AUTH_URL": "https://app.example.com",
         "PYTHONPATH": f"{tmp_path / 'packages'}{os.pathsep}{PROJECT}",
     }
-    # -S: with the packages above, and no others.
+    # -S: without site-packages, so that only these packages can be imported.
     command = [sys.executable, "-S", "-m", "service"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(**GOOD, **values), capture_output=True, text=True)
     said = sentence((done.returncode, done.stdout, done.stderr))
@@ -57,7 +57,7 @@ def test_better_auth_needs_a_package_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
-def test_an_address_of_another_machine(tmp_path: Path, host: str) -> None:
+def test_a_host_of_another_machine_is_an_error(tmp_path: Path, host: str) -> None:
     assert_sentence(sentence(run(tmp_path, "service", **(GOOD | {"HOST": host}))), f"HOST={host} is no address")
 
 
@@ -67,7 +67,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         assert_sentence(sentence(run(tmp_path, "service", **(GOOD | {"PORT": port}))), f"PORT={port} is taken")
 
 
-def test_no_secret_is_in_the_log_of_a_service_without_its_database(tmp_path: Path) -> None:
+def test_a_service_without_its_database_logs_no_secret(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = start(tmp_path, "service", **(GOOD | {"PORT": str(port), "LOG_LEVEL": "debug"}))

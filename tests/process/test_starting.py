@@ -1,4 +1,4 @@
-"""From exec to the first answer, and when workers end: who listens when, and what stops the service."""
+"""Start and restart of workers: when the port is open, failures, signals and the limit on file descriptors."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ SECONDS = 30
 
 
 def wait_for(what: str, found: object) -> None:
-    """Calls `found` until it returns something true."""
+    """Calls `found` until it returns a true value."""
     deadline = time.monotonic() + SECONDS
     while not found():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
@@ -43,7 +43,7 @@ def worker_processes(pid: int) -> list[psutil.Process]:
 
 
 def freeze_workers(pid: int, count: int, but: tuple[psutil.Process, ...] = ()) -> list[psutil.Process]:
-    """Stops new workers in their first moments, as a machine does that is busy with something else."""
+    """Suspends new workers as soon as they exist, like a very busy machine."""
     frozen: list[psutil.Process] = []
 
     def all_frozen() -> bool:
@@ -73,7 +73,7 @@ def is_answered(port: int) -> bool:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The code in a folder where a test can break it."""
+    """A copy of the code that a test may break."""
     for folder in ("service", "sql"):
         shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
@@ -81,7 +81,7 @@ def copy(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def broken(folder: Path) -> Iterator[None]:
-    """As after a deploy that went wrong: no new process can import the service."""
+    """Breaks the copy, as a failed deployment does: no new process can import the service."""
     module = folder / "service/tasks.py"
     text = module.read_text()
     module.write_text("this is no Python")
@@ -91,13 +91,13 @@ def broken(folder: Path) -> Iterator[None]:
         module.write_text(text)
 
 
-def test_nobody_listens_before_a_worker_is_ready(database_url: str, tmp_path: Path) -> None:
+def test_the_port_is_closed_until_a_worker_is_ready(database_url: str, tmp_path: Path) -> None:
     port = free_port()
     values = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "PORT": str(port), "WORKERS": "2"}
     process = start(tmp_path, "service", **values)
     try:
         frozen = freeze_workers(process.pid, 2)
-        assert is_refused(port), "a request would wait for a worker that is not there"
+        assert is_refused(port), "a request would wait although no worker is ready"
         frozen[0].resume()
         wait_for("an answer from the first worker", lambda: is_answered(port))
         frozen[1].resume()
@@ -108,7 +108,7 @@ def test_nobody_listens_before_a_worker_is_ready(database_url: str, tmp_path: Pa
     assert output.count("The service answers at") == 1
 
 
-def test_nobody_listens_after_all_workers_have_ended_until_one_is_ready(database_url: str) -> None:
+def test_the_port_is_closed_while_all_workers_have_ended(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
         wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
         for worker in worker_processes(service.pid):
@@ -122,7 +122,7 @@ def test_nobody_listens_after_all_workers_have_ended_until_one_is_ready(database
         assert "ended by signal 9, the next starts in 0 s" in service.log.read_text()
 
 
-def test_one_worker_goes_on_when_the_other_ends(database_url: str) -> None:
+def test_one_worker_keeps_answering_when_the_other_ends(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
         wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
         kept, killed = worker_processes(service.pid)
@@ -132,8 +132,8 @@ def test_one_worker_goes_on_when_the_other_ends(database_url: str) -> None:
         frozen[0].resume()
 
 
-def test_a_worker_that_cannot_start_ends_a_service_that_has_not_served_yet(copy: Path) -> None:
-    """The database's port is the moment between the imports of the parent and those of its workers."""
+def test_a_worker_that_fails_at_the_first_start_ends_the_service(copy: Path) -> None:
+    """The test breaks the code when the parent connects to the database: after its imports, before its workers'."""
     with socket.create_server(("127.0.0.1", 0)) as database:
         url = f"postgresql://todo@127.0.0.1:{database.getsockname()[1]}/todo?sslmode=disable"
         values = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "PORT": "0", "PYTHONPATH": str(copy)}
@@ -145,9 +145,7 @@ def test_a_worker_that_cannot_start_ends_a_service_that_has_not_served_yet(copy:
     assert errors.endswith("The service cannot start: a worker ended with status 1 before it was ready.\n"), errors
 
 
-def test_workers_that_cannot_start_leave_the_others_alone_and_are_started_less_and_less(
-    database_url: str, copy: Path
-) -> None:
+def test_workers_that_fail_later_are_restarted_with_growing_pauses(database_url: str, copy: Path) -> None:
     with start_service(database_url, WORKERS="2", PYTHONPATH=str(copy)) as service:
         wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
         with broken(copy):
@@ -159,8 +157,8 @@ def test_workers_that_cannot_start_leave_the_others_alone_and_are_started_less_a
         wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 3)
 
 
-def test_a_port_that_another_took_meanwhile_is_one_sentence(tmp_path: Path) -> None:
-    """Two sockets can be bound to one port as long as none listens."""
+def test_a_port_that_another_process_took_during_the_start_is_one_sentence(tmp_path: Path) -> None:
+    """Two sockets can be bound to one port while none of them listens."""
     port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as database, socket.socket() as other:
         url = f"postgresql://todo@127.0.0.1:{database.getsockname()[1]}/todo?sslmode=disable"
@@ -175,7 +173,7 @@ def test_a_port_that_another_took_meanwhile_is_one_sentence(tmp_path: Path) -> N
     assert (status, errors) == (1, f"PORT={port} on 127.0.0.1 is taken by now: choose another.\n")
 
 
-def test_process_1_obeys_a_signal_in_its_first_moments(tmp_path: Path) -> None:
+def test_process_1_obeys_an_early_signal(tmp_path: Path) -> None:
     """As in a container: the kernel drops signals for which process 1 has no handler."""
     if os.geteuid() != 0:
         missing("a PID namespace needs root")
@@ -185,12 +183,12 @@ def test_process_1_obeys_a_signal_in_its_first_moments(tmp_path: Path) -> None:
     )
     try:
         for line in process.stderr or ():
-            if line.endswith(" argparse\n"):  # the first import of __main__ that is not the interpreter's own
+            if line.endswith(" argparse\n"):  # the first import of __main__ that the interpreter has not made before
                 break
         (service,) = psutil.Process(process.pid).children()
         service.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
-        # 0 where the command line was read by then: a service that is told to stop has done its work.
+        # 0 if the signal comes after the command line was read: then the service stops in an orderly way.
         assert process.returncode in (0, 128 + signal.SIGTERM)
         assert not (tmp_path / "data").exists()
     finally:
@@ -201,7 +199,7 @@ def test_process_1_obeys_a_signal_in_its_first_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("marker", [" asyncpg\n", " uvicorn\n"])
-def test_two_signals_at_once_are_as_quiet_as_one(tmp_path: Path, marker: str) -> None:
+def test_two_signals_at_once_during_the_start_cause_no_traceback(tmp_path: Path, marker: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "service"],
         cwd=tmp_path, env=environment(DATA_DIR=str(tmp_path / "data"), PORT="0"),
@@ -238,7 +236,7 @@ def test_two_signals_at_once_stop_a_service_without_a_traceback(
 
 
 def test_running_out_of_file_descriptors_is_logged_once(database_url: str) -> None:
-    """libuv closes the connections that come then without a word."""
+    """In this state libuv closes new connections silently."""
     with start_service(database_url) as service, contextlib.ExitStack() as stack:
         process = psutil.Process(service.pid)
         _, hard = process.rlimit(psutil.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""What SIGTERM means for who is connected: one more request is answered, what has begun is finished, nobody else."""
+"""SIGTERM: open connections get one more answer, requests in progress are finished, new connections are refused."""
 
 import contextlib
 import signal
@@ -23,7 +23,9 @@ def wait_until_refused(port: int) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stopping_service(database_url: str, owner: psycopg.Connection, workers: str) -> None:
+def test_a_stopping_service_answers_its_connections_and_accepts_no_others(
+    database_url: str, owner: psycopg.Connection, workers: str
+) -> None:
     ada = str(uuid.uuid4())
     owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (ada,))
     begun = post(token(user_id=ada, email="ada@example.com"), sized(TASK), body=TASK[:5])
@@ -42,4 +44,4 @@ def test_a_stopping_service(database_url: str, owner: psycopg.Connection, worker
             half.send(TASK[5:])
             assert half.answer("POST", "/api/tasks").status_code == 201
             assert half.closed()
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0

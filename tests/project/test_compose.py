@@ -1,4 +1,4 @@
-"""compose.yaml and the files that it mounts, without a container engine; tests/drills/test_compose.py runs it whole."""
+"""compose.yaml and its mounted files, checked without a container engine; tests/drills/test_compose.py runs it."""
 
 import ipaddress
 import os
@@ -17,7 +17,7 @@ from tests.support.commands import PROJECT
 from tests.support.nginx import nginx
 from tests.support.service_process import start_service
 
-# What Docker gives networks that name none: the default of "default-address-pools" and of IPv6.
+# Docker's default address pools, which networks without a subnet of their own get, and its IPv6 range.
 DOCKERS_NETWORKS = ["172.17.0.0/16", "172.18.0.0/16", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14"]
 DOCKERS_NETWORKS += ["192.168.0.0/20", "192.168.240.0/20", "fd00::/8"]
 
@@ -28,11 +28,11 @@ def compose() -> dict[str, Any]:
 
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
-    """Place in the container -> file of this project or volume."""
+    """For each path in the container, the file of this project or the volume."""
     return {place: source for source, place, *_ in (mount.split(":") for mount in service.get("volumes", []))}
 
 
-def test_what_it_mounts_exists_and_only_volumes_are_written(compose: dict[str, Any]) -> None:
+def test_mounted_files_exist_and_only_volumes_are_writable(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for mount in service.get("volumes", []):
             source, _, *mode = mount.split(":")
@@ -43,17 +43,17 @@ def test_what_it_mounts_exists_and_only_volumes_are_written(compose: dict[str, A
                 assert source in compose["volumes"], mount
 
 
-def test_nothing_has_to_be_set(compose: dict[str, Any]) -> None:
+def test_every_variable_of_compose_yaml_has_a_default(compose: dict[str, Any]) -> None:
     assert "${" in (text := (PROJECT / "compose.yaml").read_text("utf-8"))
     assert text.count("${") == text.count(":-"), "a variable without a default"
 
 
-def test_what_serves_is_started_again(compose: dict[str, Any]) -> None:
+def test_the_long_running_services_restart(compose: dict[str, Any]) -> None:
     restarted = {name for name, service in compose["services"].items() if "restart" in service}
     assert restarted == {"database", "service", "nginx"}
 
 
-def test_the_database_is_reached_by_no_one_who_need_not(compose: dict[str, Any]) -> None:
+def test_only_services_that_need_the_database_are_in_its_network(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert compose["networks"]["database"] == {"internal": True}
     assert {name for name, each in services.items() if "database" in each.get("networks", [])} == {
@@ -61,11 +61,11 @@ def test_the_database_is_reached_by_no_one_who_need_not(compose: dict[str, Any])
     }  # fmt: skip
     assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
     assert services["nginx"]["ports"][0].startswith("127.0.0.1:")
-    # Only the network can tell that the database is ready for it: a temporary server answers on the socket.
+    # Over TCP, because during initialisation a temporary server answers on the Unix socket.
     assert "--host=127.0.0.1" in services["database"]["healthcheck"]["test"]
 
 
-def test_the_service_knows_no_password_but_its_roles(compose: dict[str, Any]) -> None:
+def test_the_service_gets_only_its_own_roles_password(compose: dict[str, Any]) -> None:
     readers = {
         volume: {name for name, service in compose["services"].items() if volume in mounts(service).values()}
         for volume in ("owner", "service")
@@ -73,7 +73,7 @@ def test_the_service_knows_no_password_but_its_roles(compose: dict[str, Any]) ->
     assert readers == {"owner": {"secrets", "database", "migrate", "role"}, "service": {"secrets", "role", "service"}}
 
 
-def test_every_network_of_dockers_is_trusted(compose: dict[str, Any]) -> None:
+def test_trusted_proxies_contain_all_of_dockers_networks(compose: dict[str, Any]) -> None:
     trusted = compose["services"]["service"]["environment"]["TRUSTED_PROXIES"].split(",")
     for network in map(ipaddress.ip_network, DOCKERS_NETWORKS):
         assert any(
@@ -83,7 +83,7 @@ def test_every_network_of_dockers_is_trusted(compose: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_the_secrets_are_made_once(tmp_path: Path) -> None:
+def test_the_secrets_are_generated_once(tmp_path: Path) -> None:
     script = (PROJECT / "deploy/compose/make-secrets.sh").read_text("utf-8")
     for name in ("owner", "service"):
         (tmp_path / name).mkdir()
@@ -104,8 +104,8 @@ def test_the_secrets_are_made_once(tmp_path: Path) -> None:
     assert {file.relative_to(tmp_path): file.read_text() for file in tmp_path.glob("*/*")} == made
 
 
-def test_nginx_serves_plain_http_with_these_files(database_url: str) -> None:
-    """As far as nginx 1.22 can: `resolve` came with 1.27.3."""
+def test_nginx_accepts_the_site_files_of_compose_yaml(database_url: str) -> None:
+    """Without `resolve`, which needs nginx 1.27.3; Debian 12 has 1.22."""
     folder = PROJECT / "deploy/compose"
     upstream = (folder / "upstream.conf").read_text("utf-8")
     server = (folder / "server.conf").read_text("utf-8")

@@ -13,7 +13,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith("| The contract says")
 ]
 NAME = re.compile(r"`(\w+/test_\w+\.py)::(test_\w+)`")
-# Every test of these files must stand in the table.
+# The table must name every test of these files.
 CONTRACT_TEST_FILES = (
     *(
         "api/test_accounts.py",
@@ -38,14 +38,14 @@ def test_the_table_is_read() -> None:
 
 
 @pytest.mark.parametrize(("line", "tests"), ROWS)
-def test_every_line_has_tests_that_exist(line: str, tests: str) -> None:
+def test_every_line_names_existing_tests(line: str, tests: str) -> None:
     names = NAME.findall(tests)
     assert names, "no test"
-    assert not NAME.sub("", tests).strip(), "something that is no name of a test"
+    assert not NAME.sub("", tests).strip(), "text that is not the name of a test"
     for file, name in names:
         assert name in functions_of(file), f"{file} has no {name}"
 
 
-def test_every_contract_test_holds_a_line() -> None:
+def test_every_contract_test_is_in_the_table() -> None:
     written = {(file, test) for file in CONTRACT_TEST_FILES for test in functions_of(file)}
     assert written - named() == set()

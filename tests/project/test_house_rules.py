@@ -12,7 +12,7 @@ from pglast.parser import ParseError
 from tests.support.commands import PROJECT
 
 SERVICE = sorted((PROJECT / "service").rglob("*.py"))
-# A package imports from those below it and from itself; README.md shows the same list.
+# A package imports only from itself and from lower layers; README.md shows the same list.
 LAYERS = [
     {"__main__"},
     {"cli"},
@@ -41,7 +41,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
-    """Strings that stand as statements: docstrings, also those of attributes."""
+    """Strings that are statements: docstrings of modules, functions, classes and attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.value
@@ -88,7 +88,7 @@ def test_no_sql_in_python(path: Path) -> None:
     assert [text for text in literals(parsed(path)) if is_sql(text)] == []
 
 
-def test_sql_would_be_found() -> None:
+def test_the_rule_finds_sql() -> None:
     for text in ("select 1", "SELECT id FROM tasks", " where user_id = $1", "set role x", "listen x", "values (1)"):
         assert is_sql(text)
     tree = ast.parse('def f(name):\n    """select 1"""\n    return f"delete from {name}"')
@@ -98,14 +98,14 @@ def test_sql_would_be_found() -> None:
 @pytest.mark.parametrize(
     "path", [path for path in SERVICE if path.parent.name != "service" or path.stem != "__init__"], ids=name
 )
-def test_imports_go_one_way(path: Path) -> None:
+def test_packages_import_only_from_lower_layers(path: Path) -> None:
     package = package_of(path)
     assert package in LAYER, f"{package} needs its place in LAYERS"
     assert {other for other in imports(path) if LAYER[other] <= LAYER[package] and other != package} == set()
 
 
 @pytest.mark.parametrize("path", SERVICE, ids=name)
-def test_no_module_holds_state(path: Path) -> None:
+def test_no_module_has_mutable_state(path: Path) -> None:
     tree = parsed(path)
     assert not any(isinstance(node, ast.Global) for node in ast.walk(tree))
     made = [

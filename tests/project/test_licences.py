@@ -1,4 +1,4 @@
-"""The licences of production's packages; a licence that is not permitted is refused."""
+"""The licences of the packages in production: only permitted ones."""
 
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -17,14 +17,14 @@ REFUSED = {
 }
 
 
-def test_every_package_has_a_licence_that_a_closed_service_may_use() -> None:
+def test_every_package_has_a_permitted_licence() -> None:
     assert {package.name: text for package in packages() if not permitted(text := licence(package))} == {}
     assert len(packages()) > 20
     assert all(size(package) > 10_000 for package in packages())
 
 
 @pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
-def test_another_licence_is_refused(tmp_path: Path, line: str) -> None:
+def test_a_licence_that_is_not_permitted_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "METADATA").write_text(f"Metadata-Version: 2.4\nName: some\nVersion: 1\n{line}\n")
     assert not permitted(licence(Distribution.at(tmp_path)))
 

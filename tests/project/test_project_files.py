@@ -1,4 +1,4 @@
-"""The files around the code: the Makefile's help, a reason for each dependency, no path of a developer's machine."""
+"""The project's files: the Makefile's help, a reason for each dependency, no local paths."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ def test_every_target_of_the_makefile_is_in_its_help() -> None:
     assert targets == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
 
 
-def test_every_dependency_says_why_it_is_there() -> None:
+def test_every_dependency_has_a_reason() -> None:
     text = (PROJECT / "specs" / "dependencies.md").read_text("utf-8")
     explained = re.findall(r"^\| `([a-z0-9-]+)` \| \S", text, re.MULTILINE)
     needed = [
@@ -40,7 +40,7 @@ def test_every_dependency_says_why_it_is_there() -> None:
 
 
 def imported(folder: str) -> set[str]:
-    """The modules that the Python files of a folder import, without Python's own and the project's."""
+    """The third-party modules that the Python files of a folder import."""
     names = set()
     for file in (PROJECT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -56,7 +56,7 @@ def imported(folder: str) -> set[str]:
     ("folders", "files"),
     [(["service"], ["requirements", "requirements-jwks"]), (["embedded", "tests", "tools"], ["requirements*"])],
 )
-def test_what_is_imported_is_declared(folders: list[str], files: list[str]) -> None:
+def test_every_imported_package_is_in_a_requirements_file(folders: list[str], files: list[str]) -> None:
     texts = [path.read_text("utf-8") for name in files for path in PROJECT.glob(f"{name}.in")]
     declared = {name for text in texts for name in re.findall(r"^([a-z0-9-]+)[^=\s]*==", text, re.MULTILINE)}
     packages = packages_distributions()
@@ -65,8 +65,8 @@ def test_what_is_imported_is_declared(folders: list[str], files: list[str]) -> N
         assert names & declared, f"{module} is imported and in no requirements*.in"
 
 
-def test_every_program_that_tests_start_can_be_installed() -> None:
-    """Or is on each Debian: `make test` then says what to install, and .ci/run installs it."""
+def test_every_program_that_tests_start_has_a_debian_package() -> None:
+    """Or each Debian has it. `make test` names the missing packages, and .ci/run installs them."""
     known = {line.split()[0] for line in LIST.read_text("utf-8").splitlines()} | ALWAYS_THERE
     started = set()
     for file in (PROJECT / "tests").rglob("*.py"):
@@ -93,7 +93,7 @@ def test_the_change_log_knows_the_documents_version() -> None:
     assert releases[:2] == ["Unreleased", version]
 
 
-def test_before_a_commit_stands_make_check_and_nothing_is_fetched() -> None:
+def test_the_pre_commit_hook_runs_make_check_without_downloads() -> None:
     text = (PROJECT / ".pre-commit-config.yaml").read_text("utf-8")
     assert re.findall(r"\b(repo|entry|language): (.+)", text) == [
         ("repo", "local"),
@@ -102,7 +102,7 @@ def test_before_a_commit_stands_make_check_and_nothing_is_fetched() -> None:
     ]
 
 
-def test_the_walks_name_what_there_is() -> None:
+def test_walks_md_names_existing_files() -> None:
     text = (PROJECT / "specs" / "walks.md").read_text("utf-8")
     named = re.findall(r"`((?:sql|service|specs|tests|examples)/[^`]+)`", text)
     assert len(named) > 40
@@ -119,7 +119,7 @@ def tracked() -> list[Path]:
     return [PROJECT / name for name in done.stdout.split("\0") if name and (PROJECT / name).is_file()]
 
 
-def test_no_file_names_a_machines_path_or_a_registry() -> None:
+def test_no_file_names_a_local_path_or_a_registry() -> None:
     ours = [path for path in tracked() if path.suffix not in (".png", ".js") and path != Path(__file__)]
     found = {str(path): match[0] for path in ours if (match := NOT_OURS.search(path.read_text("utf-8")))}
     assert found == {}

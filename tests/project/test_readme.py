@@ -37,11 +37,11 @@ def clone(tmp_path: Path) -> Path:
     shutil.copytree(PROJECT, folder, ignore=MADE)
     (folder / ".venv").symlink_to(PROJECT / ".venv")
     for file in folder.glob("requirements*.txt"):
-        os.utime(file, (0, 0))  # never newer than the installation, which make would do again under our feet
+        os.utime(file, (0, 0))  # older than the installation's stamp, or make would install again
     return folder
 
 
-def test_every_reason_stands_above_its_block() -> None:
+def test_every_reason_is_directly_above_its_block() -> None:
     assert TEXT.count("<!-- not run:") == len([marker for marker, _ in SHELL if marker])
     assert TEXT.count("```") == 2 * len(BLOCK.findall(TEXT))
     assert RUN
@@ -50,9 +50,9 @@ def test_every_reason_stands_above_its_block() -> None:
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.split("\n")[0].split("#")[0].strip())
 def test_the_block_works(block: str, clone: Path, owner_url: str, service: ServiceProcess) -> None:
     values = {"PORT": "0", "BASE": service.url, "PATH": login_path(clone.parent / "bin"), **installed_before()}
-    # `make test` collects a file instead of running these tests within themselves.
+    # `make test` only collects one file, or these tests would run themselves.
     values["ARGS"] = "--collect-only --quiet --numprocesses=0 tests/project/test_project_files.py"
-    # Where a `make test ARGS=…` around us would say otherwise.
+    # Overrides the variables of a surrounding `make test ARGS=…`.
     values |= {"MAKEFLAGS": "", "MAKEOVERRIDES": ""}
     if "make run" not in block:  # which brings its own
         values |= {"DATABASE_URL": owner_url, "BETTER_AUTH_SECRET": SECRET}
@@ -70,14 +70,14 @@ def login_path(folder: Path) -> str:
 
 
 def installed_before() -> dict[str, str]:
-    """Where pip finds what `make` downloaded, so that this needs no network."""
+    """Settings that let pip use the packages that `make` has downloaded, without a network."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "todo-service", PROJECT / ".venv/wheels"
     wheels = next(cache for cache in caches if cache.is_dir())
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
 
 
 def run(line: str, folder: Path, values: dict[str, str], log: Path) -> None:
-    """Runs a line until it ends well, or until it is a service that answers; that one is stopped as by Ctrl-C."""
+    """Runs a line until it succeeds or, if it starts a service, until that answers; then stops it as Ctrl-C does."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["sh", "-c", line],

@@ -21,18 +21,18 @@ def test_the_table_is_read() -> None:
 
 
 @pytest.mark.parametrize(("point", "how", "tests"), ROWS)
-def test_every_point_has_tests_that_exist_or_a_reason(point: str, how: str, tests: str) -> None:
+def test_every_point_names_existing_tests_or_a_reason(point: str, how: str, tests: str) -> None:
     if tests.startswith("not ours, because "):
         assert not how
         return
     assert how
     assert NAME.findall(tests), "no test"
-    assert not NAME.sub("", tests).strip(), "something that is no name of a test"
+    assert not NAME.sub("", tests).strip(), "text that is not the name of a test"
     for file, name in NAME.findall(tests):
         assert name in functions_of(file), f"{file} has no {name}"
 
 
-def test_the_tests_that_the_operations_notes_name_exist() -> None:
+def test_the_tests_that_operations_md_names_exist() -> None:
     names = NAME.findall((SPECS / "operations.md").read_text("utf-8"))
     assert names
     for file, name in names:

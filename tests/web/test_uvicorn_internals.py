@@ -28,7 +28,7 @@ from tests.support.spec_tables import functions_of
 FOLDER = PROJECT / "service/web/uvicorn_internals"
 LATE = "web/test_raw_connections.py::test_slow_clients_are_cut_off"
 PIPELINE = "web/test_raw_connections.py::test_a_hundred_pipelined_requests_are_answered_in_order"
-STOP = "process/test_stopping.py::test_a_stopping_service"
+STOP = "process/test_stopping.py::test_a_stopping_service_answers_its_connections_and_accepts_no_others"
 CONTINUE = "web/test_raw_bodies.py::test_expect_100_continue_is_answered_before_the_body"
 ONE_WRITE = "web/test_uvicorn_internals.py::test_an_answer_is_one_write"
 REFUSED = "web/test_raw_heads.py::test_invalid_http_is_400_and_closes_the_connection"
@@ -44,7 +44,7 @@ USES = {
     "app": ONE_WRITE,
     "app_state": UNREAD,
     "body": "web/test_raw_bodies.py::test_a_content_length_that_is_too_long_waits_for_the_rest",
-    "client": "process/test_proxies.py::test_a_trusted_proxy_on_an_ipv6_socket",
+    "client": "process/test_proxies.py::test_a_trusted_ipv4_proxy_is_recognised_on_an_ipv6_socket",
     "config": STOP,
     "connections": "process/test_starting.py::test_running_out_of_file_descriptors_is_logged_once",
     "cycle": STOP,
@@ -77,7 +77,7 @@ USES = {
     "servers": STOP,
     "should_exit": STOP,
     "shutdown": STOP,
-    "startup": "process/test_starting.py::test_nobody_listens_before_a_worker_is_ready",
+    "startup": "process/test_starting.py::test_the_port_is_closed_until_a_worker_is_ready",
     "state": STOP,
     "timeout_keep_alive": "drills/test_deploys.py::test_the_service_keeps_idle_connections_longer_than_nginx",
     "timeout_keep_alive_handler": STOP,
