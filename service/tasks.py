@@ -1,6 +1,7 @@
 """The tasks: each handler runs one statement of sql/queries/tasks.sql for the token's user, and sends its answer."""
 
 import os
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator
@@ -9,12 +10,11 @@ from starlette.responses import Response
 
 from service.auth.tokens import UUID, User
 from service.errors import ApiError, not_found
-from service.postgres.pool import Pool
-from service.postgres.queries import SQL
+from service.postgres.queries import SQL, Query
 from service.state import State, state_of
 from service.web import body, idempotency
 from service.web.body import validate_text, validation_error
-from service.web.preconditions import changed, if_match, if_none_match, versions
+from service.web.preconditions import if_match, if_none_match, not_matched, versions
 from service.web.responses import RawJSONResponse, TaskResponse
 
 # The row of a DELETE under If-Match that finds nothing when it is sent again: the first sending has deleted the task.
@@ -59,7 +59,7 @@ class UpdateTask(BaseModel):
 
 
 async def list_tasks(request: Request[State], user: User) -> Response:
-    row = await state_of(request.scope)["pool"].fetch_one(SQL.list_tasks, user.id)
+    row = await _fetch_one(request, SQL.list_tasks, user.id)
     return RawJSONResponse(row["body"])
 
 
@@ -73,26 +73,24 @@ async def head_tasks(request: Request[State], user: User) -> Response:
 async def create_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, CreateTask)
     state = state_of(request.scope)
-    pool, limit = state["pool"], state["task_limit"]
-    key = idempotency.read_key(request.scope)
+    limit, key = state["task_limit"], idempotency.read_key(request.scope)
     task = (user.id, _new_id(), sent.title, sent.description, None) if key is None else _keyed(state, user, key, sent)
-    if user.federated:
-        row = await pool.fetch_one(SQL.create_task_and_user, *task, limit.most)
-    elif limit.needs_count(user.id):
-        row = await pool.fetch_one(SQL.create_task_within_limit, *task, limit.most)
-        if row is not None:
+    most = limit.most if limit.needs_count(user.id) else 0
+    if most or user.federated:
+        row = await _fetch_one(request, SQL.create_task_within_limit, *task, most, user.federated)
+        if row is None:
+            raise limit.reached()
+        if most:
             limit.counted(user.id, row["held"])
     else:
-        row = await pool.fetch_one(SQL.create_task, *task)
-    if row is None:
-        raise limit.reached()
+        row = await _fetch_one(request, SQL.create_task, *task)
     if row["body"] is None:
         raise ApiError(422, "This Idempotency-Key was used for another task")
     return TaskResponse(row["body"], 201)
 
 
 async def get_task(request: Request[State], user: User) -> Response:
-    task = _found(await state_of(request.scope)["pool"].fetch_one(SQL.get_task, user.id, _task_id(request)))
+    task = _found(await _fetch_one(request, SQL.get_task, user.id, _task_id(request)))
     if if_none_match(request.scope, task.tag):
         return Response(status_code=304, headers={"ETag": task.tag.decode()})
     return task
@@ -100,46 +98,38 @@ async def get_task(request: Request[State], user: User) -> Response:
 
 async def update_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, UpdateTask)
-    pool, task_id = state_of(request.scope)["pool"], _task_id(request)
-    try:
-        tags = if_match(request.scope)
-    except ApiError as malformed:
-        raise await _refusal(pool, user, task_id, malformed) from None
-    given = sent.model_fields_set
+    task_id, tags, given = _task_id(request), if_match(request.scope), sent.model_fields_set
     if not given:
-        task = _found(await pool.fetch_one(SQL.get_task, user.id, task_id))
+        task = _found(await _fetch_one(request, SQL.get_task, user.id, task_id))
         if tags is not None and task.tag not in tags:
-            raise changed(task.tag)
+            raise not_matched(tags, task.tag)
         return task
     title = sent.title if "title" in given else None
     completed = sent.completed if "completed" in given else None
     change = (user.id, task_id, title, completed, "description" in given, sent.description)
     if tags is None:
-        return _found(await pool.fetch_one(SQL.update_task, *change))
-    row = await pool.fetch_one(SQL.update_task_if_match, *change, versions(tags), _new_id())
-    return _matched(row)
+        return _found(await _fetch_one(request, SQL.update_task, *change))
+    row = await _fetch_one(request, SQL.update_task_if_match, *change, versions(tags), _new_id())
+    return _matched(row, tags)
 
 
 async def delete_task(request: Request[State], user: User) -> Response:
-    pool, task_id = state_of(request.scope)["pool"], _task_id(request)
-    try:
-        tags = if_match(request.scope)
-    except ApiError as malformed:
-        raise await _refusal(pool, user, task_id, malformed) from None
+    task_id, tags = _task_id(request), if_match(request.scope)
     if tags is None:
-        row = await pool.fetch_one(SQL.delete_task, user.id, task_id, default_on_retry=True)
+        row = await _fetch_one(request, SQL.delete_task, user.id, task_id, default_on_retry=True)
         if row is None:
             raise not_found("Task not found")
     else:
-        row = await pool.fetch_one(SQL.delete_task_if_match, user.id, task_id, versions(tags), default_on_retry=DELETED)
-        _matched(row)
+        given = (user.id, task_id, versions(tags))
+        row = await _fetch_one(request, SQL.delete_task_if_match, *given, default_on_retry=DELETED)
+        _matched(row, tags)
     return Response(status_code=204)
 
 
-async def _refusal(pool: Pool, user: User, task_id: str, malformed: ApiError) -> ApiError:
-    """The answer to a malformed If-Match: 400, but the usual 404 where the user has no such task."""
-    row = await pool.fetch_one(SQL.get_task, user.id, task_id)
-    return not_found("Task not found") if row is None else malformed
+def _fetch_one(request: Request[State], query: Query, *args: Any, default_on_retry: Any = None) -> Awaitable[Any]:
+    scope = request.scope
+    pool = state_of(scope)["pool"]
+    return pool.fetch_one(query, *args, deadline=scope["deadline"], default_on_retry=default_on_retry)
 
 
 def _keyed(state: State, user: User, key: bytes, sent: CreateTask) -> tuple[str, str, str, str | None, bytes | None]:
@@ -169,9 +159,9 @@ def _found(row: Any) -> TaskResponse:
     return TaskResponse(row["body"])
 
 
-def _matched(row: Any) -> TaskResponse:
-    """The task after a statement with a condition; raises ApiError 404, or 412 where the condition did not hold."""
+def _matched(row: Any, tags: list[bytes]) -> TaskResponse:
+    """The task after a statement with a condition; raises ApiError: 404, or what `not_matched` says."""
     task = _found(row)
     if not row["matched"]:
-        raise changed(task.tag)
+        raise not_matched(tags, task.tag)
     return task

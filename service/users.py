@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, Response
 from service.auth.login_limits import client_network
 from service.auth.passwords import LONGEST_BYTES, Client
 from service.errors import ApiError
-from service.postgres.pool import deadline_after
 from service.postgres.queries import SQL
 from service.state import State, state_of
 from service.web import body
@@ -80,7 +79,7 @@ class LogIn(BaseModel):
 
 async def sign_up(request: Request[State]) -> Response:
     sent = await body.read(request, SignUp, largest=LARGEST_ACCOUNT_BYTES)
-    state, address, deadline = state_of(request.scope), _address(request), deadline_after()
+    state, address, deadline = state_of(request.scope), _address(request), request.scope["deadline"]
     attempt = await state["login_limits"].count_sign_up(address, deadline)
     try:
         password_hash = await state["passwords"].hash(sent.password, _client(request, address))
@@ -96,7 +95,7 @@ async def sign_up(request: Request[State]) -> Response:
 
 async def log_in(request: Request[State]) -> Response:
     sent = await body.read(request, LogIn, "Email and password required", LARGEST_ACCOUNT_BYTES)
-    state, address, deadline = state_of(request.scope), _address(request), deadline_after()
+    state, address, deadline = state_of(request.scope), _address(request), request.scope["deadline"]
     try:
         email = normalise_email(sent.email) if len(sent.email) <= LONGEST_EMAIL else ""
     except EmailNotValidError:
@@ -131,7 +130,7 @@ def _client(request: Request[State], address: str) -> Client:
             if message["type"] == "http.disconnect" or message.get("half_closed"):  # the latter says our own protocol
                 return
 
-    return Client(client_network(address), disconnected)
+    return Client(client_network(address), disconnected, request.scope["deadline"])
 
 
 def _account(request: Request[State], user_id: str, email: str, status: int, issued_at: float) -> Response:

@@ -38,6 +38,8 @@ class Client(NamedTuple):
     network: str
     disconnected: Callable[[], Coroutine[Any, Any, None]]
     """Returns when the client is gone."""
+    deadline: float
+    """Until when a thread must be free, in the loop's time."""
 
 
 class Waiting(NamedTuple):
@@ -98,7 +100,8 @@ class Passwords:
             return
         place = self._enqueue(client.network, is_sign_up)
         left = asyncio.create_task(client.disconnected())
-        seconds = SIGN_UP_WAIT_SECONDS if is_sign_up else LOG_IN_WAIT_SECONDS
+        longest = SIGN_UP_WAIT_SECONDS if is_sign_up else LOG_IN_WAIT_SECONDS
+        seconds = min(longest, client.deadline - self._loop.time())
         try:
             await asyncio.wait((place.has_thread, left), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.postgres.pool import Pool
+from service.postgres.pool import Pool, deadline_after
 from service.postgres.queries import SQL
 
 
@@ -31,7 +31,7 @@ class TokenCutoffs:
         while self._asked:
             asked, self._asked = self._asked, {}
             try:
-                row = await self._pool.fetch_one(SQL.find_token_cutoffs, tuple(asked))
+                row = await self._pool.fetch_one(SQL.find_token_cutoffs, tuple(asked), deadline=deadline_after())
             except Exception as error:
                 for cutoff in asked.values():
                     cutoff.set_exception(error)

@@ -10,7 +10,7 @@ import jwt
 from jwt.types import Options
 
 from service.auth.token_cutoffs import TokenCutoffs
-from service.errors import unauthorized
+from service.errors import unauthorized, unavailable
 
 CLOCK_SKEW_SECONDS = 15
 """How far ahead the frontend's clock may be: for `iat` only, `exp` is taken at its word."""
@@ -68,26 +68,38 @@ class Tokens:
         known = self._remembered.get(authorization)
         return known[1] if known is not None and time.time() < known[0] else None
 
-    async def verify(self, authorization: bytes) -> User:
-        """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token, 503 where the
-        database does not say whether it was ended."""
+    async def verify(self, authorization: bytes, deadline: float) -> User:
+        """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token, 503 where it is
+        not known before `deadline` (in the loop's time) whether the token is good."""
         bearer = BEARER.fullmatch(authorization) if len(authorization) <= LARGEST_HEADER_BYTES else None
         if bearer is None:
             raise unauthorized()
         key = b"Bearer " + bearer[1]
         known = self._remembered.get(key)
-        user = known[1] if known is not None and time.time() < known[0] else await self._shared_check(key, bearer[1])
+        if known is not None and time.time() < known[0]:
+            user = known[1]
+        else:
+            user = await self._shared_check(key, bearer[1], deadline)
         if user is None:
             raise unauthorized()
         return user
 
-    async def _shared_check(self, key: bytes, token: bytes) -> User | None:
+    async def _shared_check(self, key: bytes, token: bytes, deadline: float) -> User | None:
         """One check for all requests that bring the token meanwhile."""
+
+        def end(check: asyncio.Task[User | None]) -> None:
+            del self._checking[key]
+            if not check.cancelled():
+                check.exception()  # or asyncio logs it where nobody waits any more
+
         check = self._checking.get(key)
         if check is None:
             check = self._checking[key] = asyncio.create_task(self._check(key, token))
-            check.add_done_callback(lambda _: self._checking.pop(key))
-        return await asyncio.shield(check)
+            check.add_done_callback(end)
+        await asyncio.wait([check], timeout=deadline - asyncio.get_running_loop().time())
+        if not check.done():
+            raise unavailable()
+        return check.result()
 
     async def _check(self, key: bytes, token: bytes) -> User | None:
         began = time.time()

@@ -23,7 +23,7 @@ ACCOUNTS = 5
 """No account uses more than its fifth of the connections: long lists of one must leave processors, memory and
 connections to the others."""
 REQUEST_SECONDS = 5.0
-"""A request waits no longer than this for the database: for a connection, for its opening, for all its statements."""
+"""A request waits no longer than this: for the check of its token, for a connection, for all its statements."""
 IDLE_SECONDS = 60.0
 """Idle connections are closed before a serverless database drops them, so that it can go to sleep."""
 TICK_SECONDS = 0.1
@@ -37,9 +37,9 @@ SERVER_SETTINGS = {
 }
 
 
-def deadline_after(seconds: float = REQUEST_SECONDS) -> float:
-    """The deadline of a request with several statements: compute it once, pass it to each of them."""
-    return asyncio.get_running_loop().time() + seconds
+def deadline_after(seconds: float | None = None) -> float:
+    """The deadline of all waits of one request (None: REQUEST_SECONDS): computed once, passed to each of them."""
+    return asyncio.get_running_loop().time() + (seconds or REQUEST_SECONDS)
 
 
 class Pool:
@@ -67,18 +67,14 @@ class Pool:
         self._cancelling: set[asyncio.Task[None]] = set()
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
-    async def fetch_one(
-        self, query: Query, *args: Any, deadline: float | None = None, default_on_retry: Any = None
-    ) -> Any:
+    async def fetch_one(self, query: Query, *args: Any, deadline: float, default_on_retry: Any = None) -> Any:
         """Runs the statement; returns its row, or None where there is none. The first argument is the account whose
         share of the pool is used, as the user's id in each statement on tasks.
 
         `default_on_retry` is returned instead of None where the statement had to be sent a second time: a DELETE that
         finds nothing then has done its work the first time. Raises ApiError: a constraint's own answer, or 503 when the
-        database is away or does not answer before `deadline` (in the loop's time; None: REQUEST_SECONDS from now).
+        database is away or does not answer before `deadline` (in the loop's time).
         """
-        if deadline is None:
-            deadline = self._loop.time() + REQUEST_SECONDS
         account = args[0] if args else query.name
         connection = self._acquire(account) or await self._wait(account, deadline)
         try:

@@ -6,6 +6,7 @@ tests hold the files to that.
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 DIRECTORY = Path(__file__).parents[2] / "sql" / "queries"
@@ -16,39 +17,6 @@ class Query(NamedTuple):
     sql: str
 
 
-class Sql(NamedTuple):
-    """Every statement of the service."""
-
-    create_user: Query
-    find_user: Query
-    find_token_cutoffs: Query
-    count_log_in: Query
-    count_sign_up: Query
-    take_back_attempt: Query
-    clear_attempts: Query
-    sweep_attempts: Query
-    limit_waits: Query
-    find_account: Query
-    find_account_attempts: Query
-    delete_account_attempts: Query
-    set_password: Query
-    delete_account: Query
-    end_tokens: Query
-    list_tasks: Query
-    get_task: Query
-    create_task: Query
-    create_task_within_limit: Query
-    create_task_and_user: Query
-    update_task: Query
-    update_task_if_match: Query
-    delete_task: Query
-    delete_task_if_match: Query
-    limit_lock_waits: Query
-    lock_migrations: Query
-    applied_migrations: Query
-    ping: Query
-
-
 def parse(text: str) -> dict[str, Query]:
     """The statements of an .sql file by name, each with its header."""
     statements = re.split(r"^(?=-- name: )", text, flags=re.MULTILINE)[1:]
@@ -56,12 +24,12 @@ def parse(text: str) -> dict[str, Query]:
     return {name: Query(name, sql) for name, sql in named}
 
 
-def load() -> Sql:
-    """Raises TypeError if the statements of the files are not exactly the fields of `Sql`."""
-    queries: dict[str, Query] = {}
+def load() -> SimpleNamespace:
+    """Every statement of the service, as an attribute by its name."""
+    statements: dict[str, Query] = {}
     for path in DIRECTORY.glob("*.sql"):
-        queries |= parse(path.read_text("utf-8"))
-    return Sql(**queries)
+        statements |= parse(path.read_text("utf-8"))
+    return SimpleNamespace(**statements)
 
 
 SQL = load()

@@ -12,10 +12,12 @@ TAGS = re.compile(TAG)
 # Possessive, because a header may have hundreds of thousands of characters: nothing is tried twice.
 TAG_LIST = re.compile(rb"(?:[ \t,]*+" + TAG + rb"[ \t]*+(?=,|\Z))++[ \t,]*+")
 VERSION = re.compile(rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z)"')
+MALFORMED: list[bytes] = []
+"""Stands for an If-Match that is no list of tags. It matches no version, so a task that is not there is 404 as ever."""
 
 
 def if_match(scope: Scope) -> list[bytes] | None:
-    """The strong tags of If-Match; None where every version will do. Raises ApiError 400 where it holds no tags."""
+    """The strong tags of If-Match; None where every version will do."""
     values = [value for name, value in scope["headers"] if name == b"if-match"]
     if not values:
         return None
@@ -23,7 +25,7 @@ def if_match(scope: Scope) -> list[bytes] | None:
     if value == b"*":
         return None
     if not TAG_LIST.fullmatch(value):
-        raise bad_request("If-Match must be * or a list of entity tags")
+        return MALFORMED
     return [tag[0] for tag in TAGS.finditer(value) if tag[0] == tag[1]]
 
 
@@ -48,8 +50,10 @@ def versions(tags: list[bytes]) -> list[datetime]:
     return times
 
 
-def changed(tag: bytes) -> ApiError:
-    """The answer to a condition that does not hold, with the present tag."""
+def not_matched(tags: list[bytes], tag: bytes) -> ApiError:
+    """The answer to an If-Match that the task's present tag does not match."""
+    if tags is MALFORMED:
+        return bad_request("If-Match must be * or a list of entity tags")
     return ApiError(412, "The task was changed in the meantime", {"ETag": tag.decode()})
 
 

@@ -10,14 +10,13 @@ from starlette.types import Receive, Scope, Send
 
 from service.auth.tokens import User
 from service.errors import ApiError
+from service.postgres.pool import deadline_after
 from service.state import State, state_of
 from service.web.connection_limits import LARGE_ANSWER_BYTES, make_room
 
 PublicHandler = Callable[[Request[State]], Awaitable[Response]]
 Handler = Callable[[Request[State], User], Awaitable[Response]]
 Either = TypeVar("Either", PublicHandler, Handler)
-
-LONGEST_AUTHORIZATION = 8 * 1024
 
 
 class DictRouter(Router):
@@ -54,6 +53,7 @@ class Public:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
+        scope["deadline"] = deadline_after()
         await _send(await handler(Request(scope, receive, send)), scope, receive, send)
 
 
@@ -65,10 +65,11 @@ class Private:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = _choose(self.handlers, scope)
+        scope["deadline"] = deadline = deadline_after()
         tokens, authorization = state_of(scope)["tokens"], _authorization(scope)
         user = tokens.remembered(authorization)
         if user is None:
-            user = await tokens.verify(authorization)
+            user = await tokens.verify(authorization, deadline)
         scope["user"] = user.id  # for the request log
         await _send(await handler(Request(scope, receive, send), user), scope, receive, send)
 
@@ -80,10 +81,10 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send) 
 
 
 def _authorization(scope: Scope) -> bytes:
-    """The value of the Authorization header. Empty if it is missing, too long, or sent twice: a proxy in front may
-    check one of the two and the service the other."""
+    """The value of the Authorization header. Empty if it is missing or sent twice: a proxy in front may check one of
+    the two and the service the other."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
-    return values[0] if len(values) == 1 and len(values[0]) <= LONGEST_AUTHORIZATION else b""
+    return values[0] if len(values) == 1 else b""
 
 
 def _with_head(handlers: dict[str, Either]) -> dict[str, Either]:

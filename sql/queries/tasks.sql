@@ -40,30 +40,14 @@ select
 from written;
 
 -- name: create_task_within_limit
--- The same, if the owner has fewer tasks than the limit ($6) or has this one already; else no row. `held` is about how many
--- tasks the owner has. It is counted once more for that, because Citus sends a WITH that is used twice to all nodes.
-with written as (
-    insert into tasks (user_id, id, title, description, fingerprint)
-    select $1, $2, $3, $4, $5
-    from (select count(id) as held from tasks where user_id = $1) as counted
-    where held < $6 or exists (select id from tasks where user_id = $1 and id = $2)
-    on conflict (user_id, id) do update set title = tasks.title
-    returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
-)
-select
-    case
-        when fingerprint is not distinct from $5 then
-            '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
-    end as body,
-    (select count(id) from tasks where user_id = $1) as held
-from written;
-
--- name: create_task_and_user
--- The same for an owner who logs in elsewhere; 0 is no limit. The first task makes the owner's row too, without an e-mail,
--- so that nobody logs in to it here. The foreign key is checked when the whole statement is done.
+-- The same, if the owner has fewer tasks than the limit ($6; 0 is none, and nothing is counted) or has this one already; else
+-- no row. For an owner who logs in elsewhere ($7) the first task makes the owner's row too, without an e-mail, so that nobody
+-- logs in to it here; the foreign key is checked when the whole statement is done. `held` is about how many tasks the owner
+-- has. It is counted once more for that, because Citus sends a WITH that is used twice to all nodes.
 with account as (
     insert into users (id)
-    values ($1)
+    select $1
+    where $7
     on conflict (id) do nothing
 ), counted as (
     select count(id) as held
@@ -80,7 +64,8 @@ select
     case
         when fingerprint is not distinct from $5 then
             '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
-    end as body
+    end as body,
+    (select count(id) from (select id from tasks where user_id = $1 limit $6) as own) as held
 from written;
 
 -- name: update_task

@@ -1,6 +1,7 @@
 """The queue for bcrypt: its order, and which requests leave it. With one thread, the order is visible."""
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 
@@ -21,7 +22,7 @@ async def stays() -> None:
     await asyncio.Event().wait()
 
 
-OFFICE, HOME = Client("192.0.2.1", stays), Client("192.0.2.2", stays)
+OFFICE, HOME = Client("192.0.2.1", stays, math.inf), Client("192.0.2.2", stays, math.inf)
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def queue(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Passwords]:
     """Passwords with one thread, which is busy with a check for some tenths of a second."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     made = Passwords()
-    busy = asyncio.create_task(made.matches("x", None, Client("198.51.100.1", stays)))
+    busy = asyncio.create_task(made.matches("x", None, Client("198.51.100.1", stays, math.inf)))
     await asyncio.sleep(0)
     assert made.queue == 1
     yield made
@@ -79,7 +80,7 @@ async def test_a_disconnected_client_leaves_the_queue(queue: Passwords, monkeypa
     async def leaves() -> None:
         await left.wait()
 
-    waiting = asyncio.create_task(queue.hash("a password", Client("192.0.2.1", leaves)))
+    waiting = asyncio.create_task(queue.hash("a password", Client("192.0.2.1", leaves, math.inf)))
     await asyncio.sleep(0)
     assert queue.queue == 2
     left.set()
@@ -94,4 +95,12 @@ async def test_a_request_that_waits_too_long_in_the_queue_is_503(
     monkeypatch.setattr(passwords, "LOG_IN_WAIT_SECONDS", 0.01)
     with pytest.raises(ApiError, match="temporarily unavailable"):
         await queue.matches("x", CHEAP, HOME)
+    assert queue.queue == 1
+
+
+async def test_nobody_waits_for_a_thread_beyond_the_deadline_of_the_request(queue: Passwords) -> None:
+    soon = HOME._replace(deadline=asyncio.get_running_loop().time() + 0.01)
+    for call in (queue.matches("x", CHEAP, soon), queue.hash("a password", soon)):
+        with pytest.raises(ApiError, match="temporarily unavailable"):
+            await call
     assert queue.queue == 1

@@ -11,7 +11,7 @@ from service.auth import tokens as token_module
 from service.auth.token_cutoffs import TokenCutoffs
 from service.auth.tokens import Tokens, User
 from service.errors import ApiError
-from service.postgres.pool import Pool
+from service.postgres.pool import Pool, deadline_after
 from tests.support.api import SECRET, token
 from tests.support.raw_tokens import REFUSAL, REFUSAL_HEADERS, ask
 from tests.support.service_process import ServiceProcess
@@ -61,7 +61,7 @@ async def tokens(database_url: str) -> AsyncIterator[Tokens]:
 
 async def user_of(tokens: Tokens, authorization: bytes) -> User:
     """The user, determined as for a request."""
-    return tokens.remembered(authorization) or await tokens.verify(authorization)
+    return tokens.remembered(authorization) or await tokens.verify(authorization, deadline_after())
 
 
 @pytest.mark.anyio

@@ -43,13 +43,13 @@ async def test_requests_wait_for_a_starting_server(starting: Outages) -> None:
     assert 0.4 <= time.monotonic() - began < 4
 
     # Requests that are cancelled while they wait or connect release their places in the pool.
-    cancelled = [asyncio.ensure_future(pool.fetch_one(PING)) for _ in range(6)]
+    cancelled = [asyncio.ensure_future(pool.fetch_one(PING, deadline=deadline_after())) for _ in range(6)]
     await asyncio.sleep(0.3)
     for call in cancelled:
         call.cancel()
     await asyncio.gather(*cancelled, return_exceptions=True)
 
-    calls = [asyncio.ensure_future(pool.fetch_one(PING)) for _ in range(6)]
+    calls = [asyncio.ensure_future(pool.fetch_one(PING, deadline=deadline_after())) for _ in range(6)]
     await asyncio.sleep(0.5)
     assert not any(call.done() for call in calls)
     (starting.data / "promote").touch()

@@ -142,20 +142,58 @@ async def test_the_server_cancels_a_statement_that_was_given_up(
         assert (await api.list_tasks(user)).status_code == 200
 
 
-async def test_all_statements_of_a_request_have_one_deadline(
+@pytest.mark.parametrize("first", ["login_attempts", "token_cutoffs"])
+async def test_all_waits_of_a_request_have_one_deadline(
+    proxy: PostgresProxy, owner: psycopg.Connection, owner_url: str, first: str
+) -> None:
+    """The first statement, for a token its check, waits four seconds for a lock; the second would wait for another
+    lock for five."""
+    async with serve(settings(proxy.url()), owner) as api:
+        user = api.user()
+        with psycopg.connect(owner_url) as before, psycopg.connect(owner_url) as after:
+            before.execute(f"lock table {first} in access exclusive mode".encode())
+            after.execute("lock table users, tasks in access exclusive mode")
+            started = time.monotonic()
+            call = api.list_tasks(user) if first == "token_cutoffs" else api.log_in("ada@example.com")
+            answer = asyncio.ensure_future(call)
+            await asyncio.sleep(4)
+            before.commit()
+            assert_error(await answer, 503, "Service temporarily unavailable")
+            assert 5 <= time.monotonic() - started < 8
+
+
+async def test_a_token_does_not_wait_for_the_check_of_others(
     proxy: PostgresProxy, owner: psycopg.Connection, owner_url: str
 ) -> None:
-    """The log-in's first statement waits four seconds for a lock; its second waits for another lock."""
+    """The check of the second token starts when that of the first has ended, after five seconds."""
     async with serve(settings(proxy.url()), owner) as api:
-        with psycopg.connect(owner_url) as attempts, psycopg.connect(owner_url) as users:
-            attempts.execute("lock table login_attempts in access exclusive mode")
-            users.execute("lock table users in access exclusive mode")
+        with psycopg.connect(owner_url) as cutoffs:
+            cutoffs.execute("lock table token_cutoffs in access exclusive mode")
+            first = asyncio.ensure_future(api.list_tasks(api.user()))
+            await asyncio.sleep(2)
             started = time.monotonic()
-            answer = asyncio.ensure_future(api.log_in("ada@example.com"))
-            await asyncio.sleep(4)
-            attempts.commit()
-            assert_error(await answer, 503, "Service temporarily unavailable")
-            assert time.monotonic() - started < 8
+            assert_error(await api.list_tasks(api.user()), 503, "Service temporarily unavailable")
+            assert 5 <= time.monotonic() - started < 7.5
+            assert_error(await first, 503, "Service temporarily unavailable")
+
+
+async def test_the_time_in_which_a_body_arrives_does_not_count(
+    proxy: PostgresProxy, owner: psycopg.Connection, owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "REQUEST_SECONDS", 1.0)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'{"title": '
+        await asyncio.sleep(1.5)
+        yield b'"Buy milk"}'
+
+    async with serve(settings(proxy.url()), owner) as api:
+        user = api.user()
+        created = await api.client.post("/api/tasks", headers=user.headers, content=slowly())
+        assert created.status_code == 201
+        with psycopg.connect(owner_url) as tasks:
+            tasks.execute("lock table tasks in access exclusive mode")
+            assert (await api.client.post("/api/tasks", headers=user.headers, content=slowly())).status_code == 503
 
 
 async def test_a_refused_connection_is_503_at_once_until_the_database_is_back(pool: Pool, proxy: PostgresProxy) -> None:

@@ -179,15 +179,15 @@ def test_a_broken_insert_is_reported(name: str, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    ["values ($2)", "values (gen_random_uuid())", "select id from users", "select $1 from users", "values ($1), ($2)"],
+    ["select $2", "select gen_random_uuid()", "select id from users", "select $1 from users", "select $1 from tasks"],
 )
 def test_access_to_another_users_row_is_reported(other: str) -> None:
-    assert check(replaced("create_task_and_user", "values ($1)", other))
+    assert check(replaced("create_task_within_limit", "select $1\n", f"{other}\n"))
 
 
 @pytest.mark.parametrize("read", ["from written, users", "from written join users on users.id = user_id"])
 def test_users_are_limited_to_the_owner_too(read: str) -> None:
-    broken = replaced("create_task_and_user", "from written", read)
+    broken = replaced("create_task_within_limit", "from written", read)
     assert "users is not limited to the owner" in check(broken)
 
 

@@ -26,14 +26,13 @@ LEFT_BEHIND = {
 
 
 def calls(tree: ast.AST) -> dict[str, list[ast.expr]]:
-    """The arguments of each `….fetch_one(SQL.name, …)`."""
+    """The arguments after `SQL.name` of each `….fetch_one(SQL.name, …)` and `_fetch_one(request, SQL.name, …)`."""
     return {
-        node.args[0].attr: node.args[1:]
+        ast.unparse(argument).removeprefix("SQL."): node.args[number + 1 :]
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "fetch_one"
-        and isinstance(node.args[0], ast.Attribute)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("fetch_one")
+        for number, argument in enumerate(node.args)
+        if ast.unparse(argument).startswith("SQL.")
     }
 
 

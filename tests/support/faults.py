@@ -43,9 +43,9 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     "create takes completed": (
         *(Edit(SQL, create, "fingerprint)\n", "fingerprint, completed)\n") for create in CREATES),
         Edit(SQL, CREATES[0], "$5)", "$5, $6)"),
-        Edit(SQL, CREATES[1], "select $1, $2, $3, $4, $5", "select $1, $2, $3, $4, $5, $7"),
+        Edit(SQL, CREATES[1], "select $1, $2, $3, $4, $5", "select $1, $2, $3, $4, $5, $8"),
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
-        Edit(TASKS, "SQL.create_task_within_limit", "limit.most)", "limit.most, sent.completed is True)"),
+        Edit(TASKS, "SQL.create_task_within_limit", "federated)", "federated, sent.completed is True)"),
         Edit(TASKS, "SQL.create_task,", "*task)", "*task, sent.completed is True)"),
     ),
     "create takes user_id from the body": (
@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(SQL, DELETE_IF_MATCH, "    updated_at = any($3) as", "    true or updated_at = any($3) as"),
     ),
     "a version compared before the row is locked": (Edit(SQL, UPDATE_IF_MATCH, "    for update\n", ""),),
-    "412 with the tag that was sent": (Edit(TASKS, "def _matched", "changed(task.tag)", "changed(b'\"\"')"),),
+    "412 with the tag that was sent": (Edit(TASKS, "def _matched", "(tags, task.tag)", "(tags, b'\"\"')"),),
     "list takes user_id from the query": (
         Edit(TASKS, "async def list_tasks", "tasks, user.id)", 'tasks, request.query_params.get("user_id", user.id))'),
     ),
@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
         Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),
         Edit(TASKS, "async def create_task", "    sent =", "    LISTS.pop(user, None)\n    sent ="),
-        Edit(TASKS, "async def delete_task", "    try:", "    LISTS.pop(user, None)\n    try:"),
+        Edit(TASKS, "async def delete_task", "    task_id", "    LISTS.pop(user, None)\n    task_id"),
     ),
     "requests at once share their user": (
         Edit(ROUTING, '"""', "from collections", "import asyncio\nfrom collections"),

@@ -37,12 +37,9 @@ USES = {
     "sweep_attempts": Use([], [], {}),
     "create_task": Use(["uuid", "uuid", "text", "text", "bytea"], [USER, TASK, "Title", None, None], {"body": "text"}),
     "create_task_within_limit": Use(
-        ["uuid", "uuid", "text", "text", "bytea", "int8"],
-        [USER, uuid.UUID(int=4), "Title", None, b"print", 9],
+        ["uuid", "uuid", "text", "text", "bytea", "int8", "bool"],
+        [OTHER, uuid.UUID(int=4), "Title", None, b"print", 9, True],
         {"body": "text", "held": "int8"},
-    ),
-    "create_task_and_user": Use(
-        ["uuid", "uuid", "text", "text", "bytea", "int8"], [OTHER, TASK, "Title", None, None, 9], {"body": "text"}
     ),
     "list_tasks": Use(["uuid"], [USER], {"body": "text"}),
     "get_task": Use(["uuid", "uuid"], [USER, TASK], {"body": "text"}),

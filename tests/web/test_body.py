@@ -118,7 +118,7 @@ async def test_no_garbage_collection_runs_while_a_body_is_parsed() -> None:
     started: list[object] = []
     gc.callbacks.append(lambda phase, _: started.append(phase))
     try:
-        request: Request[Any] = Request({"type": "http", "headers": []}, receive)
+        request: Request[Any] = Request({"type": "http", "headers": [], "deadline": 0.0}, receive)
         assert (await body.read(request, CreateTask)).title == "x"
         for bad in (content[:-1], b"[" + content + b"]", content.replace(b'"x"', b"1")):
             body_messages[0]["body"] = bad
