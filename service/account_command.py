@@ -26,93 +26,79 @@ CONNECT_SECONDS = "10"
 ENDED = "Its tokens end within 30 seconds."
 
 
-class AccountError(StartError):
-    """Nothing was shown or changed."""
+class Account:
+    """One account within a transaction. Each method returns what the operator is told."""
 
-
-class Accounts:
-    """One connection; each method is a transaction and returns what the operator is told."""
-
-    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
-        self._connection = connection
-
-    def show(self, name: str) -> str:
-        with self._account(name) as account:
-            attempts = self._attempts(account)
-            lines = {
-                "id": account["id"],
-                "e-mail": account["email"] or "none: logs in with Better Auth",
-                "created": _time(account["created_at"]),
-                "tasks": len(self._tasks(account)),
-                "tokens valid from": _time(account["tokens_valid_from"]) or "any time",
-                "failed log-ins": sum(each["attempts"] for each in attempts if each["expires_at"] > datetime.now(UTC)),
-            }
-        return "\n".join(f"{label}: {value}" for label, value in lines.items())
-
-    def export(self, name: str) -> str:
-        """Everything that is stored about the person, except the password's hash, as one JSON document."""
-        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        with self._account(name) as account:
-            document = {
-                "account": {key: account[key] for key in ("id", "email")}
-                | {"created_at": _time(account["created_at"])},
-                "tokens_valid_from": _time(account["tokens_valid_from"]),
-                "tasks": self._tasks(account),
-                "log_ins": [
-                    {"failed": each["attempts"], "kept_until": _time(each["expires_at"])}
-                    for each in self._attempts(account)
-                ],
-            }
-        return json.dumps(document, ensure_ascii=False, indent=2)
-
-    def set_password(self, name: str, password: str) -> str:
-        try:
-            stored = bcrypt.hashpw(new_password(password).encode(), bcrypt.gensalt(COST)).decode()
-        except PydanticCustomError as error:
-            raise AccountError(f"{error.message()}.") from None
-        with self._account(name) as account:
-            if account["email"] is None:
-                raise AccountError("This account logs in with Better Auth and has no password here.")
-            self._forget_attempts(account)
-            self._execute(SQL.set_password, account["id"], stored)
-            self._execute(SQL.end_tokens, account["id"])
-        return f"The password is set. {ENDED}"
-
-    def sign_out(self, name: str) -> str:
-        with self._account(name) as account:
-            self._execute(SQL.end_tokens, account["id"])
-        return f"The account is signed out. {ENDED}"
-
-    def delete(self, name: str) -> str:
-        with self._account(name) as account:
-            self._forget_attempts(account)
-            self._execute(SQL.delete_account, account["id"])
-            self._execute(SQL.end_tokens, account["id"])
-        return f"The account is deleted. {ENDED}"
-
-    @contextlib.contextmanager
-    def _account(self, name: str) -> Iterator[dict[str, Any]]:
-        """The account with this e-mail or id, in a transaction."""
+    def __init__(self, connection: psycopg.Connection[dict[str, Any]], name: str) -> None:
+        """Finds the account by its e-mail or id."""
         try:
             name = normalise_email(name)
         except EmailNotValidError:
             name = name.strip().lower()
-        with self._connection.transaction():
-            self._execute(SQL.limit_waits)
-            found = self._execute(SQL.find_account, name)
-            if not found:
-                raise AccountError("There is no account with this e-mail or id.")
-            yield found[0]
+        self._connection = connection
+        self._execute(SQL.limit_waits)
+        found = self._execute(SQL.find_account, name)
+        if not found:
+            raise StartError("There is no account with this e-mail or id.")
+        self._row = found[0]
+        self._id, self._email = self._row["id"], self._row["email"]
 
-    def _tasks(self, account: dict[str, Any]) -> list[Any]:
-        return cast(list[Any], json.loads(self._execute(SQL.list_tasks, account["id"])[0]["body"])["tasks"])
+    def show(self) -> str:
+        lines = {
+            "id": self._id,
+            "e-mail": self._email or "none: logs in with Better Auth",
+            "created": _time(self._row["created_at"]),
+            "tasks": len(self._tasks()),
+            "tokens valid from": _time(self._row["tokens_valid_from"]) or "any time",
+            "failed log-ins": sum(
+                each["attempts"] for each in self._attempts() if each["expires_at"] > datetime.now(UTC)
+            ),
+        }
+        return "\n".join(f"{label}: {value}" for label, value in lines.items())
 
-    def _attempts(self, account: dict[str, Any]) -> list[dict[str, Any]]:
-        return self._execute(SQL.find_account_attempts, account_key(account["email"])) if account["email"] else []
+    def export(self) -> str:
+        """Everything that is stored about the person, except the password's hash, as one JSON document."""
+        document = {
+            "account": {"id": self._id, "email": self._email, "created_at": _time(self._row["created_at"])},
+            "tokens_valid_from": _time(self._row["tokens_valid_from"]),
+            "tasks": self._tasks(),
+            "log_ins": [
+                {"failed": each["attempts"], "kept_until": _time(each["expires_at"])} for each in self._attempts()
+            ],
+        }
+        return json.dumps(document, ensure_ascii=False, indent=2)
 
-    def _forget_attempts(self, account: dict[str, Any]) -> None:
-        if account["email"]:
-            self._execute(SQL.delete_account_attempts, account_key(account["email"]))
+    def set_password(self, password: str) -> str:
+        try:
+            stored = bcrypt.hashpw(new_password(password).encode(), bcrypt.gensalt(COST)).decode()
+        except PydanticCustomError as error:
+            raise StartError(f"{error.message()}.") from None
+        if not self._email:
+            raise StartError("This account logs in with Better Auth and has no password here.")
+        self._forget_attempts()
+        self._execute(SQL.set_password, self._id, stored)
+        self._execute(SQL.end_tokens, self._id)
+        return f"The password is set. {ENDED}"
+
+    def sign_out(self) -> str:
+        self._execute(SQL.end_tokens, self._id)
+        return f"The account is signed out. {ENDED}"
+
+    def delete(self) -> str:
+        self._forget_attempts()
+        self._execute(SQL.delete_account, self._id)
+        self._execute(SQL.end_tokens, self._id)
+        return f"The account is deleted. {ENDED}"
+
+    def _tasks(self) -> list[Any]:
+        return cast(list[Any], json.loads(self._execute(SQL.list_tasks, self._id)[0]["body"])["tasks"])
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        return self._execute(SQL.find_account_attempts, account_key(self._email)) if self._email else []
+
+    def _forget_attempts(self) -> None:
+        if self._email:
+            self._execute(SQL.delete_account_attempts, account_key(self._email))
 
     def _execute(self, query: Query, *values: Any) -> list[dict[str, Any]]:
         cursor = self._connection.execute(query.sql.encode(), values)
@@ -120,18 +106,26 @@ class Accounts:
 
 
 def run(url: str, action: str, name: str, confirmed: bool, say: Callable[[str], None]) -> None:
-    """Raises AccountError."""
+    """Raises StartError where nothing was shown or changed."""
     with _connect(url) as connection:
-        accounts = Accounts(connection)
-        if action == "set-password":
-            say(accounts.set_password(name, _read_password()))
-        elif action == "delete":
-            if not confirmed:
-                say(accounts.show(name))
-                _confirm("Delete this account with its tasks? [y/N] ")
-            say(accounts.delete(name))
-        else:
-            say({"show": accounts.show, "export": accounts.export, "sign-out": accounts.sign_out}[action](name))
+        password = _read_password() if action == "set-password" else ""
+        if action == "delete" and not confirmed:
+            with connection.transaction():
+                say(Account(connection, name).show())
+            _confirm("Delete this account with its tasks? [y/N] ")
+        if action == "export":  # all of it as it was at one moment
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with connection.transaction():
+            account = Account(connection, name)
+            actions: dict[str, Callable[[], str]] = {
+                "show": account.show,
+                "export": account.export,
+                "set-password": lambda: account.set_password(password),
+                "sign-out": account.sign_out,
+                "delete": account.delete,
+            }
+            said = actions[action]()
+        say(said)
 
 
 @contextlib.contextmanager
@@ -142,14 +136,14 @@ def _connect(url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
             connection.cursor_factory = psycopg.RawCursor
             yield connection
     except psycopg.errors.InsufficientPrivilege:
-        raise AccountError(
+        raise StartError(
             "This role may not do that: set MIGRATION_DATABASE_URL to the role that owns the tables."
         ) from None
     except psycopg.errors.UndefinedTable:
-        raise AccountError("The database's schema is behind: run `make migrate`.") from None
+        raise StartError("The database's schema is behind: run `make migrate`.") from None
     except psycopg.Error as error:
         reason = str(error).strip().partition("\n")[0]
-        raise AccountError(f"The database cannot be used: {reason}") from error
+        raise StartError(f"The database cannot be used: {reason}") from error
 
 
 def _read_password() -> str:
@@ -157,7 +151,7 @@ def _read_password() -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass("New password: ")
     if getpass("Once more: ") != password:
-        raise AccountError("The two passwords differ: nothing was changed.")
+        raise StartError("The two passwords differ: nothing was changed.")
     return password
 
 
@@ -167,7 +161,7 @@ def _confirm(question: str) -> None:
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise AccountError("Nothing was deleted.")
+        raise StartError("Nothing was deleted.")
 
 
 def _time(value: datetime | None) -> str | None:

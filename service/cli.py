@@ -16,7 +16,6 @@ from service.app import create_app
 from service.config import Settings, SettingsError, connection, load_settings
 from service.errors import StartError
 from service.postgres import migrations
-from service.postgres.pool import Pool
 from service.postgres.schema import refuse_old_schema
 from service.telemetry import log
 from service.web.server import bound_socket, serve
@@ -53,7 +52,7 @@ def run(settings: Settings, stopping: Callable[[], bool]) -> None:
                 _say(f"{name} applied")
         else:
             url, _ = connection(settings)
-            asyncio.run(_refuse_old_schema(url))
+            asyncio.run(refuse_old_schema(url))
         if stopping():
             raise KeyboardInterrupt
         serve(functools.partial(create_app, settings), settings, sock, _say)
@@ -72,14 +71,6 @@ def _owners_url(settings: Settings) -> Iterator[str]:
         return
     with _development_database(settings, shared=True) as found:
         yield connection(found)[0]
-
-
-async def _refuse_old_schema(url: str) -> None:
-    pool = Pool(url)
-    try:
-        await refuse_old_schema(pool)
-    finally:
-        await pool.close()
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ class LoginLimits:
         if self._limit == 0:
             return Attempt()
         await self._sweep(deadline)
-        keys = Attempt(*log_in_keys(email, address))
+        keys = log_in_keys(email, address)
         limits = (self._limit, self._limit * ADDRESS_FACTOR, WINDOW_SECONDS)
         row = await self._pool.fetch_one(SQL.count_log_in, *keys, *limits, deadline=deadline)
         _refuse_until(row["wait_seconds"], "log-in", address)
@@ -89,12 +89,12 @@ def _refuse_until(seconds: int | None, what: str, address: str) -> None:
         raise ApiError(429, message, {"Retry-After": str(seconds)})
 
 
-def log_in_keys(email: str, address: str) -> tuple[bytes, bytes, bytes]:
+def log_in_keys(email: str, address: str) -> Attempt:
     """The keys of a pair, of its address, and of the pair as one that has logged in before. Those of a pair begin with
     the account's, so that all of an account are found."""
     network = client_network(address)
     account = account_key(email)
-    return account + _digest(network)[:16], _digest(network), account + _digest("remembered", network)[:16]
+    return Attempt(account + _digest(network)[:16], _digest(network), account + _digest("remembered", network)[:16])
 
 
 def account_key(email: str) -> bytes:

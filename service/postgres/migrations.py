@@ -23,12 +23,8 @@ from service.postgres.queries import SQL
 from service.postgres.schema import MIGRATIONS
 
 
-class MigrationError(StartError):
-    """Not all migrations were applied."""
-
-
 def migrate(url: str) -> list[str]:
-    """Applies the missing migrations, the oldest first; returns the names. Raises MigrationError."""
+    """Applies the missing migrations, the oldest first; returns the names. Raises StartError."""
     with _locked(url) as (backend, migrations):
         missing = backend.to_apply(migrations)
         backend.apply_migrations(missing)
@@ -36,7 +32,7 @@ def migrate(url: str) -> list[str]:
 
 
 def rollback(url: str) -> list[str]:
-    """Takes back the newest migration; returns its name, or nothing where there is none. Raises MigrationError."""
+    """Takes back the newest migration; returns its name, or nothing where there is none. Raises StartError."""
     with _locked(url) as (backend, migrations):
         newest = backend.to_rollback(migrations)[:1]
         backend.rollback_migrations(newest)
@@ -55,14 +51,12 @@ def _locked(url: str) -> Iterator[tuple[DatabaseBackend, MigrationList]]:
                 backend.break_lock()
                 yield backend, read_migrations(str(MIGRATIONS))
     except BadMigration as error:
-        raise MigrationError(f"{Path(str(error)).stem} was not applied: see its -- depends: line.") from error
+        raise StartError(f"{Path(str(error)).stem} was not applied: see its -- depends: line.") from error
     except psycopg.errors.LockNotAvailable:
-        raise MigrationError(
-            "Somebody else holds a lock for too long: try again when the database is less busy."
-        ) from None
+        raise StartError("Somebody else holds a lock for too long: try again when the database is less busy.") from None
     except psycopg.Error as error:
         reason = str(error).strip().partition("\n")[0]
-        raise MigrationError(f"The database cannot be used: {reason}") from error
+        raise StartError(f"The database cannot be used: {reason}") from error
 
 
 def _ensure_user_name() -> None:

@@ -12,16 +12,13 @@ MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
 START_SECONDS = 3.0
 
 
-class SchemaBehindError(StartError):
-    """A migration is missing in the database."""
-
-
-async def refuse_old_schema(pool: Pool) -> None:
-    """Raises SchemaBehindError where a migration is missing.
+async def refuse_old_schema(url: str) -> None:
+    """Raises StartError where a migration is missing.
 
     A schema that is ahead is served, for that is how a rolling deploy looks from the old side; and a database that is
     away must not keep the service from starting.
     """
+    pool = Pool(url)
     try:
         row = await pool.fetch_one(SQL.applied_migrations, deadline=deadline_after(START_SECONDS))
         applied = set(row["names"] or ())
@@ -29,9 +26,11 @@ async def refuse_old_schema(pool: Pool) -> None:
         applied = set()
     except ApiError:
         return
+    finally:
+        await pool.close()
     missing = sorted(names() - applied)
     if missing:
-        raise SchemaBehindError(
+        raise StartError(
             f"The database's schema is behind, {missing[0]} is missing:"
             " run `make migrate`, or in a container `python -m service migrate`."
         )

@@ -11,7 +11,6 @@ import json
 import logging
 import sys
 import traceback
-from collections import Counter
 from collections.abc import Iterator
 from time import gmtime, strftime
 
@@ -72,19 +71,17 @@ class RateLimit(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seconds: dict[tuple[str, int], int] = {}
-        self._passed: Counter[tuple[str, int]] = Counter()
-        self._left_out: Counter[tuple[str, int]] = Counter()
+        self._counts: dict[tuple[str, int], tuple[int, int, int]] = {}
+        """For each line of code: the second of its last record, how many passed in it, how many were left out since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        place, second = (record.pathname, record.lineno), int(record.created)
-        if self._seconds.get(place) != second:
-            self._seconds[place], self._passed[place] = second, 0
-        self._passed[place] += 1
-        if self._passed[place] > RECORDS_PER_SECOND:
-            self._left_out[place] += 1
+        place, now = (record.pathname, record.lineno), int(record.created)
+        second, passed, left_out = self._counts.get(place, (now, 0, 0))
+        if second == now and passed == RECORDS_PER_SECOND:
+            self._counts[place] = (now, passed, left_out + 1)
             return False
-        if left_out := self._left_out.pop(place, 0):
+        self._counts[place] = (now, passed + 1 if second == now else 1, 0)
+        if left_out:
             record.msg = f"{record.msg} ({left_out} more were left out)"
         return True
 

@@ -13,7 +13,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.config import Settings, SettingsError
-from service.web.memory import return_freed_memory
 from service.web.supervisor import Supervisor
 from service.web.uvicorn_internals.connection import Connection
 from service.web.uvicorn_internals.graceful_server import Server
@@ -75,7 +74,6 @@ def serve(
 
     with _metrics(settings.metrics_host, settings.metrics_port) as on_end:
         if settings.workers == 1:
-            return_freed_memory()
             Server(config, on_ready=announce).run([sock])
         else:
             Supervisor(config, sock, settings.workers, on_ready=announce, on_end=on_end).run()

@@ -16,7 +16,6 @@ import uvicorn
 
 from service.errors import StartError
 from service.telemetry import log
-from service.web.memory import return_freed_memory
 from service.web.uvicorn_internals.graceful_server import Server
 
 logger = logging.getLogger("service.web")
@@ -144,7 +143,6 @@ def _work(config: uvicorn.Config, sock: socket.socket, readiness: Connection) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return_freed_memory()
     log.start(str(config.log_level))
     config.configure_logging()  # which keeps uvicorn from a line for each request, too
     try:

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.postgres.migrations import MigrationError, migrate, rollback
+from service.errors import StartError
+from service.postgres.migrations import migrate, rollback
 from service.postgres.schema import names
 from tests.support.commands import environment, finish, run, start
 from tests.support.databases import at, database
@@ -89,7 +90,7 @@ WRONG = [
 @pytest.mark.parametrize("url", WRONG)
 def test_a_wrong_url_is_one_sentence_without_the_password(server: str, url: str) -> None:
     for attempt in (migrate, rollback):
-        with pytest.raises(MigrationError, match=r"^[A-Z].+$") as raised:
+        with pytest.raises(StartError, match=r"^[A-Z].+$") as raised:
             attempt(url.replace("SERVER", server.partition("?")[2]))
         assert "\n" not in str(raised.value)
         assert PASSWORD not in str(raised.value)

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from pglast import ast, parse_sql
 
+from service.errors import StartError
 from service.postgres import migrations
-from service.postgres.migrations import MigrationError, migrate, rollback
+from service.postgres.migrations import migrate, rollback
 from service.postgres.schema import MIGRATIONS, names
 from tests.support.databases import at, database
 from tools.dump_schema import HEADER, SCHEMA, dump
@@ -72,7 +73,7 @@ def test_a_migration_waits_for_a_table_lock_only_for_a_limited_time(owner_url: s
         pass
     with psycopg.connect(owner_url) as other:
         other.execute("lock table users in access exclusive mode")
-        with pytest.raises(MigrationError, match=r"^[A-Z][^\n]+\.$"):
+        with pytest.raises(StartError, match=r"^[A-Z][^\n]+\.$"):
             migrate(owner_url)
     assert migrate(owner_url) == NAMES[1:]
 
@@ -85,7 +86,7 @@ def test_rolling_back_federated_users_is_refused_while_there_are_some(
     owner.execute("insert into users (id) values (gen_random_uuid())")
     owner.execute("insert into tasks (user_id, id, title) select id, gen_random_uuid(), 'Buy milk' from users")
     before = dump(owner_url)
-    with pytest.raises(MigrationError, match='"email" of relation "users" contains null values'):
+    with pytest.raises(StartError, match='"email" of relation "users" contains null values'):
         rollback(owner_url)
     assert dump(owner_url) == before
     assert owner.execute("select title from tasks").fetchall() == [("Buy milk",)]
@@ -115,7 +116,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_migration_that_yoyo_skips_is_an_error(owner_url: str, folder: Path) -> None:
     (folder / "9999.lost.sql").write_text("-- depends: 9998.nowhere\n\nselect 1;\n")
-    with pytest.raises(MigrationError, match=r"^9999\.lost was not applied"):
+    with pytest.raises(StartError, match=r"^9999\.lost was not applied"):
         migrate(owner_url)
 
 
@@ -123,7 +124,7 @@ def test_a_failed_migration_changes_nothing(owner_url: str, owner: psycopg.Conne
     before = dump(owner_url)
     (folder / "9998.works.sql").write_text("create table works (id uuid);\n")
     (folder / "9999.fails.sql").write_text("create table fails (id uuid);\nselect 1 / 0;\n")
-    with pytest.raises(MigrationError, match="division by zero"):
+    with pytest.raises(StartError, match="division by zero"):
         migrate(owner_url)
     owner.execute("drop table works")
     assert dump(owner_url) == before

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import uvicorn
 
 from service.errors import StartError
+from service.web.memory import return_freed_memory
 from service.web.uvicorn_internals.connection import Connection
 
 logger = logging.getLogger("service.web")
@@ -21,6 +22,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        return_freed_memory()
         self._on_ready = on_ready
         self._files_reported = False
 
