@@ -1,4 +1,4 @@
-"""What the tests stand on: a real PostgreSQL, a database of its own for each test, the service upon it."""
+"""Fixtures for all tests: a real PostgreSQL server, a database for each test, and the service on it."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settings of whoever runs the tests change no test. Whatever the tests start ends with them."""
+    """Removes the caller's settings from the environment, and starts the guard that ends leftover processes."""
     os.environ.update({"NO_PROXY": NO_PROXY, "no_proxy": NO_PROXY})
     for name in filter(is_setting, list(os.environ)):
         del os.environ[name]
@@ -59,7 +59,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The URL of a PostgreSQL server's owner, who may make databases and roles."""
+    """The URL of a PostgreSQL server, with a role that may create databases and roles."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[Template]:
-    """A migrated database with the service's role; nobody may be connected to it while it is copied."""
+    """A migrated database with the service's role. PostgreSQL copies it only while no client is connected to it."""
     if os.environ.get("TEST_THROUGH") == "citus":
         yield distributed()
         return
@@ -92,40 +92,40 @@ def template(server: str) -> Iterator[Template]:
 
 @pytest.fixture
 def database_name(template: Template) -> Iterator[str]:
-    """A fresh migrated database of this test's own."""
+    """The name of a new migrated database for this test."""
     with template.copy() as name:
         yield name
 
 
 @pytest.fixture
 def owner_url(template: Template, database_name: str) -> str:
-    """This test's database, as the one who made its tables."""
+    """The URL of this test's database, with the role that owns its tables."""
     return template.owner_url(database_name)
 
 
 @pytest.fixture
 def database_url(template: Template, database_name: str) -> str:
-    """This test's database, as the service sees it: rows to read and write, nothing more."""
+    """The URL of this test's database, with the service's role, which may only read and write rows."""
     return template.service_url(database_name)
 
 
 @pytest.fixture
 def owner(owner_url: str) -> Iterator[psycopg.Connection]:
-    """A connection for what no request can do: looking at the rows, breaking the schema."""
+    """A connection of the owner, to look at rows and to change the schema."""
     with psycopg.connect(owner_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 async def api(database_url: str, owner: psycopg.Connection) -> AsyncIterator[Api]:
-    """The service in this process, and the frontend's side of it."""
+    """A client of the service, which runs in this process."""
     async with serve(settings(database_url), owner) as api:
         yield api
 
 
 @pytest.fixture
 async def api_without_database() -> AsyncIterator[Api]:
-    """The service with a database that is away: nobody listens at its address, which nobody else can take."""
+    """A client of a service without its database: the database's port is bound, but no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://todo:todo@127.0.0.1:{taken.getsockname()[1]}/todo"
@@ -135,7 +135,7 @@ async def api_without_database() -> AsyncIterator[Api]:
 
 @pytest.fixture(scope="session")
 def better_auth_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Better Auth that can be started."""
+    """The folder of an installed Better Auth."""
     return install(tmp_path_factory.mktemp("better-auth"))
 
 
@@ -148,14 +148,14 @@ def service_database(template: Template) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(template: Template, service_database: str) -> Iterator[ServiceProcess]:
-    """The service as a process of its own, for what needs real HTTP."""
+    """The service as a process, for tests that need real HTTP."""
     with start_service(template.service_url(service_database)) as service:
         yield service
 
 
 @pytest.fixture
 async def http_api(template: Template, service: ServiceProcess, service_database: str) -> AsyncIterator[Api]:
-    """The frontend's side of that process."""
+    """A client of that process."""
     with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
         async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             yield Api(client, owner)

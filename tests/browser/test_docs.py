@@ -4,7 +4,7 @@ import json
 
 from tests.support.api import PASSWORD
 from tests.support.chromium import Browser, Page
-from tests.support.docs_page import SCREENSHOT, complaints, open_docs
+from tests.support.docs_page import SCREENSHOT, open_docs, page_errors
 from tests.support.service_process import ServiceProcess
 
 
@@ -28,7 +28,7 @@ def test_the_docs_page_works_without_the_internet(browser: Browser, service: Ser
     page = open_docs(browser, service.url)
     asked = {url for _, url in page.requests() if not url.startswith("data:")}
     assert asked == {f"{service.url}/docs", f"{service.url}/openapi.json"}
-    assert complaints(page) == []
+    assert page_errors(page) == []
 
     status, account = try_it_out(page, "signUp", {"email": "docs@example.com", "password": PASSWORD})
     assert status == 201
@@ -39,7 +39,7 @@ def test_the_docs_page_works_without_the_internet(browser: Browser, service: Ser
     status, created = try_it_out(page, "createTask", {"title": "RawJSONResponse in the docs"})
     assert status == 201
     assert try_it_out(page, "listTasks") == (200, {"tasks": [created["task"]]})
-    assert complaints(page) == []
+    assert page_errors(page) == []
 
 
 def test_the_readmes_screenshot_is_a_png() -> None:

@@ -1,4 +1,4 @@
-"""A hundred requests at once on three workers: one key makes one task, and one version is changed once."""
+"""A hundred simultaneous requests to three workers: one key makes one task, and one version is changed once."""
 
 import asyncio
 import uuid
@@ -28,7 +28,7 @@ def workers(database_url: str) -> Iterator[ServiceProcess]:
 
 @pytest.fixture
 async def clients(workers: ServiceProcess) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Each has a connection of its own, so that the system spreads them over the workers."""
+    """Each has its own connection, so that the system distributes them over the workers."""
     clients = [httpx.AsyncClient(base_url=workers.url, headers=BROWSER, timeout=60) for _ in range(AT_ONCE)]
     yield clients
     await asyncio.gather(*(client.aclose() for client in clients))
@@ -80,11 +80,11 @@ async def test_one_version_is_changed_once(
 
 @pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
 @pytest.mark.parametrize("statement", ["create_task_within_limit", "create_task"])
-async def test_one_key_makes_one_task_where_connections_are_cut(
+async def test_one_key_makes_one_task_when_connections_are_lost(
     template: Template, database_name: str, owner: psycopg.Connection, user: User, statement: str, moment: Moment
 ) -> None:
     async with postgres_proxy(template._replace(pooler="").service_url(database_name)) as proxy:
-        # Without a limit nothing is counted.
+        # Without a TASK_LIMIT the service sends the statement that counts nothing.
         limit = "0" if statement == "create_task" else "10000"
         with start_service(proxy.url(), WORKERS="3", TASK_LIMIT=limit) as service:
             clients = [httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=60) for _ in range(AT_ONCE)]

@@ -35,7 +35,7 @@ def citus() -> Iterator[Cluster]:
         yield started
 
 
-def test_the_last_step_names_the_step_that_is_missing() -> None:
+def test_citus_sql_reports_a_missing_step() -> None:
     with cluster() as single, single.connect("postgres") as superuser:
         roles, extension, nodes, last = single.steps()
         said = [single.refusal(last)]
@@ -102,7 +102,7 @@ RIGHTS = """
 
 
 @pytest.mark.parametrize("node", [COORDINATOR, WORKERS[1]])
-def test_the_api_passes_its_tests(citus: Cluster, node: str) -> None:
+def test_the_api_tests_pass_through_every_node(citus: Cluster, node: str) -> None:
     tests = ["tests/api", "tests/auth", "--deselect", NOT_ON_CITUS]
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests]
     urls = {"TEST_DATABASE_URL": citus.url("todo_owner", node), "TEST_SERVICE_URL": citus.url(node=node)}
@@ -113,7 +113,7 @@ def test_the_api_passes_its_tests(citus: Cluster, node: str) -> None:
     assert " passed" in done.stdout
 
 
-async def test_no_user_of_400_reaches_another_on_any_shard(citus: Cluster) -> None:
+async def test_none_of_400_users_reaches_another_users_tasks(citus: Cluster) -> None:
     with start_service(citus.url()) as service, citus.connect() as owner:
         async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)
@@ -146,8 +146,8 @@ async def test_a_statement_on_tasks_goes_to_one_shard(citus: Cluster, name: str,
     assert counts and set(counts) == {"Task Count: 1"}, plan
 
 
-async def test_of_racing_sign_ups_exactly_one_succeeds(citus: Cluster) -> None:
-    """Through the coordinator and through a worker node at once."""
+async def test_of_concurrent_sign_ups_on_two_nodes_exactly_one_succeeds(citus: Cluster) -> None:
+    """The sign-ups go through the coordinator and through a worker node."""
     with (
         start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as first,
         start_service(citus.url(node=WORKERS[0]), LOGIN_FAILURE_LIMIT="0") as second,
@@ -166,7 +166,7 @@ async def test_of_racing_sign_ups_exactly_one_succeeds(citus: Cluster) -> None:
         assert rows == (20, 20)
 
 
-async def test_guesses_are_counted_over_all_nodes(citus: Cluster) -> None:
+async def test_failed_log_ins_are_counted_over_all_nodes(citus: Cluster) -> None:
     with (
         start_service(citus.url(), LOGIN_FAILURE_LIMIT="4") as first,
         start_service(citus.url(node=WORKERS[0]), LOGIN_FAILURE_LIMIT="4") as second,
@@ -178,8 +178,8 @@ async def test_guesses_are_counted_over_all_nodes(citus: Cluster) -> None:
     assert statuses == [401] * 4 + [429] * 2
 
 
-async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -> None:
-    """First the newer ones, with rows in the tables; then all of them."""
+async def test_migrations_are_rolled_back_and_applied_on_shards(citus: Cluster) -> None:
+    """First the newest ones, with rows in the tables; then all of them."""
     last = citus.steps()[-1]
     with citus.connect() as owner, start_service(citus.url()) as service:
         async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
@@ -208,7 +208,7 @@ async def test_migrations_are_taken_back_and_applied_on_shards(citus: Cluster) -
             assert (await api.list_tasks(user)).json() == {"tasks": [task]}
 
 
-async def test_the_way_back_to_one_postgres(citus: Cluster) -> None:
+async def test_the_steps_back_to_one_postgresql(citus: Cluster) -> None:
     with citus.connect() as owner, start_service(citus.url()) as service:
         async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             api = Api(client, owner)

@@ -1,4 +1,4 @@
-"""What breaks or moves on a Citus cluster under load, and what its users see of it."""
+"""Failures and shard moves on a Citus cluster under load, and the answers that users get."""
 
 import asyncio
 import re
@@ -40,12 +40,12 @@ def check(running: Load, citus: Cluster, service: ServiceProcess, what: str) -> 
 
 
 def errors(service: ServiceProcess) -> set[str]:
-    """What PostgreSQL reported, as far as the service logged it."""
+    """PostgreSQL's errors in the service's log."""
     return set(re.findall(r"asyncpg\.[\w.]+: .*", service.log.read_text()))
 
 
 @pytest.mark.parametrize("node", NODES)
-async def test_connections_that_are_ended_on_a_node(citus: Cluster, node: str) -> None:
+async def test_terminated_connections_on_a_worker_node_fail_no_request(citus: Cluster, node: str) -> None:
     ended = 0
     with (
         start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service,
@@ -63,8 +63,8 @@ async def test_connections_that_are_ended_on_a_node(citus: Cluster, node: str) -
 END_SERVICE = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'todo_service'"
 
 
-async def test_a_worker_that_is_stopped_for_five_seconds(citus: Cluster) -> None:
-    """Only its users get 503, and those who sign up, because users is on every node."""
+async def test_a_worker_node_stopped_for_five_seconds_affects_only_its_users(citus: Cluster) -> None:
+    """Sign-ups get 503 too, because the table `users` is on every node."""
     with start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service, citus.connect() as owner:
         async with load(service.url, owner) as running:
             await asyncio.sleep(3)
@@ -85,8 +85,8 @@ async def test_a_worker_that_is_stopped_for_five_seconds(citus: Cluster) -> None
     assert not [answer for answer in refused if answer.began > last - 2]
 
 
-async def test_a_coordinator_that_is_stopped(citus: Cluster) -> None:
-    """People with a token go on through a worker node."""
+async def test_a_stopped_coordinator_does_not_affect_users_on_a_worker_node(citus: Cluster) -> None:
+    """Users with a token continue through a worker node."""
     with start_service(citus.url(node=WORKERS[1])) as service, citus.connect() as owner:
         async with httpx.AsyncClient(base_url=service.url, headers=BROWSER, timeout=30) as client:
             users = [Api(client, owner).user() for _ in range(20)]
@@ -113,7 +113,7 @@ def node_of(owner: psycopg.Connection, user_id: str) -> str:
     return str(row[0])
 
 
-async def test_shards_that_are_moved(citus: Cluster) -> None:
+async def test_moving_shards_under_load_loses_nothing(citus: Cluster) -> None:
     with start_service(citus.url(), LOGIN_FAILURE_LIMIT="0") as service, citus.connect() as owner:
         async with load(service.url, owner) as running:
             for user in running.users[:3]:
@@ -134,7 +134,7 @@ MOVE = """
 """
 
 
-async def test_a_deployment_that_is_distributed_while_it_works() -> None:
+async def test_distributing_the_tables_under_load_loses_nothing() -> None:
     with (
         cluster() as single,
         start_service(single.url(), LOGIN_FAILURE_LIMIT="0") as service,

@@ -1,4 +1,4 @@
-"""The service on a Citus cluster beside the service on one PostgreSQL of the same machine: ratios for scaling.md."""
+"""The service on a Citus cluster compared with one PostgreSQL on the same machine: the ratios in scaling.md."""
 
 import shutil
 import uuid
@@ -23,7 +23,7 @@ FILL = """
 
 
 def one_postgres(cluster: Cluster) -> str:
-    """A second database on the coordinator, in which nothing is distributed."""
+    """A second database on the coordinator, without distributed tables."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as superuser:
         superuser.execute("create database plain owner todo_owner")
     migrate(cluster.url("todo_owner", database="plain"))
@@ -31,7 +31,7 @@ def one_postgres(cluster: Cluster) -> str:
     return "plain"
 
 
-def test_list_and_create(tmp_path: Path) -> None:
+def test_the_rates_of_list_and_create(tmp_path: Path) -> None:
     if not shutil.which("wrk"):
         pytest.skip("the load generator wrk is not installed")
     users = [uuid.uuid4() for _ in range(USERS)]

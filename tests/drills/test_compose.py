@@ -1,4 +1,4 @@
-"""compose.yaml as it is, from an empty clone: PostgreSQL, the migration, the service and nginx."""
+"""compose.yaml in an empty clone: PostgreSQL, the migration, the service and nginx."""
 
 import subprocess
 import uuid
@@ -13,10 +13,10 @@ from tests.support.container_engine import Engine
 from tests.support.programs import missing, program
 from tests.support.tls import free_port
 
-pytestmark = pytest.mark.timeout(1800)  # images are fetched and made
+pytestmark = pytest.mark.timeout(1800)  # images are downloaded and built
 
 
-def test_from_an_empty_clone_to_an_answer_through_nginx(tmp_path: Path) -> None:
+def test_compose_starts_the_service_from_an_empty_clone(tmp_path: Path) -> None:
     port = free_port()
     docker = Engine(HTTP_PORT=str(port))
     for command in (("version",), ("compose", "version")):
@@ -32,7 +32,7 @@ def test_from_an_empty_clone_to_an_answer_through_nginx(tmp_path: Path) -> None:
         docker.check(*compose, "up", "--detach", "--wait", seconds=1500)
         assert httpx.get(f"{url}/health").json() == {"status": "healthy"}
         assert httpx.post(f"{url}/api/auth/signup", json=account).status_code == 201
-        # New containers have new addresses; nginx stays, and finds them.
+        # New containers have new addresses; nginx keeps running and finds them.
         docker.check(
             *compose, "up", "--detach", "--wait", "--force-recreate", "--scale=service=2", "service", seconds=300
         )
@@ -43,6 +43,6 @@ def test_from_an_empty_clone_to_an_answer_through_nginx(tmp_path: Path) -> None:
             *compose, "exec", "service", "cut", "--delimiter=:", "--fields=2", "/run/secrets/database_url"
         )
         assert role == "//todo_service"
-        assert sorted(clone.rglob("*")) == before, "nothing is written into the clone"
+        assert sorted(clone.rglob("*")) == before, "the containers write nothing into the clone"
     finally:
         docker.run(*compose, "down", "--volumes", "--rmi=local", seconds=300)

@@ -21,7 +21,7 @@ def opened(owner: psycopg.Connection) -> int:
     return int(row[0])
 
 
-async def test_an_idle_service_holds_no_connection(database_url: str, owner: psycopg.Connection) -> None:
+async def test_an_idle_service_has_no_database_connection(database_url: str, owner: psycopg.Connection) -> None:
     with start_service(database_url, WORKERS="2") as service:
         async with httpx.AsyncClient(base_url=service.url) as client:
             api = Api(client, owner)

@@ -15,7 +15,7 @@ from tests.support.service_process import start_service
 pytestmark = pytest.mark.anyio
 
 
-async def test_stopped_at_once_for_five_seconds() -> None:
+async def test_an_immediate_stop_of_five_seconds_loses_nothing() -> None:
     with outages() as server, start_service(server.url, LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(server.url, autocommit=True) as owner:
             async with load(service.url, owner) as running:
@@ -42,5 +42,5 @@ async def test_stopped_at_once_for_five_seconds() -> None:
     assert not late
     assert statuses[503]
     assert not running.faults
-    # Without sign-ups: the time of bcrypt depends on the load of the machine.
+    # Without sign-ups: the duration of bcrypt depends on the load of the machine.
     assert max(answer.seconds for answer in running.answers if "auth" not in answer.path) < 6

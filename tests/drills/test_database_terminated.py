@@ -12,7 +12,9 @@ from tests.support.service_process import start_service
 pytestmark = pytest.mark.anyio
 
 
-async def test_terminated_once_a_second_for_20_seconds(database_url: str, owner: psycopg.Connection) -> None:
+async def test_terminating_all_connections_each_second_fails_no_request(
+    database_url: str, owner: psycopg.Connection
+) -> None:
     ended = 0
     with start_service(database_url, LOGIN_FAILURE_LIMIT="0") as service:
         async with load(service.url, owner) as running:

@@ -1,4 +1,4 @@
-"""A thousand connections at once on a pool of ten."""
+"""A thousand simultaneous client connections, and a pool of ten database connections."""
 
 import asyncio
 import statistics
@@ -56,7 +56,7 @@ async def median_latencies(owner: psycopg.Connection, user: User, *services: Ser
     return [min(of_service) for of_service in medians]
 
 
-async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) -> None:
+async def test_a_thousand_simultaneous_requests_are_answered(database_url: str, owner: psycopg.Connection) -> None:
     # The other service gets no load: its latency is the reference on a machine that others use as well.
     with start_service(database_url) as service, start_service(database_url) as other:
         async with httpx.AsyncClient(base_url=service.url) as client:
@@ -83,7 +83,7 @@ async def test_a_thousand_at_once(database_url: str, owner: psycopg.Connection) 
     print(f"\n{CONNECTIONS:,} connections, {ROUNDS} requests each, all at once: {took:.1f} s, {dict(statuses)},")
     print(f"  slowest {slowest:.2f} s; memory {memory / 1e6:.1f} MB before, {most / 1e6:.1f} MB at most;")
     print(f"  median latency of one connection {before * 1000:.2f} ms before, {after * 1000:.2f} ms after,", end=" ")
-    print(f"{others * 1000:.2f} ms of a service left in peace")
+    print(f"{others * 1000:.2f} ms of a service without load")
     assert set(statuses) <= {200, 503}
     assert statuses[200]
     assert slowest < REQUEST_SECONDS + 1

@@ -25,7 +25,9 @@ LOOPS = 4
 REQUESTS = 20_000
 
 
-async def test_restarted_one_after_the_other_under_load(database_url: str, owner: psycopg.Connection) -> None:
+async def test_restarting_two_instances_in_turn_under_load_fails_no_request(
+    database_url: str, owner: psycopg.Connection
+) -> None:
     instances = [Instance(database_url), Instance(database_url)]
     stops, starts = [], []
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(LOOPS)]

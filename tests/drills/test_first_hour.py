@@ -1,4 +1,4 @@
-"""A new user account and an empty clone, with downloaded packages: from `make run` to the first task."""
+"""From `make run` to the first task, with a new user account, an empty clone and downloaded packages."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ class Newcomer:
 
     @contextlib.contextmanager
     def runs(self, folder: Path, *command: str, **values: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-        """The process and its log; stops the process as Ctrl-C does where it has not ended."""
+        """Starts a command; yields its process and log; at the end, stops a running process as Ctrl-C does."""
         user = pwd.getpwnam(self.name)
         values = {"HOME": str(self.home), "USER": self.name, "MAKEFLAGS": "", "MAKEOVERRIDES": "", **values}
         values = environment(**values)
@@ -65,7 +65,7 @@ class Newcomer:
 
 @pytest.fixture(scope="module")
 def newcomer() -> Iterator[Newcomer]:
-    """The packages are in the cache, because another clone was installed before."""
+    """A user whose pip cache has the packages, because another clone was installed before."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a user account")
     with tempfile.TemporaryDirectory(prefix="todo-newcomer-") as parent:
@@ -73,7 +73,9 @@ def newcomer() -> Iterator[Newcomer]:
         user = Newcomer(f"todo-{uuid.uuid4().hex[:8]}", Path(parent) / "home")
         subprocess.run([program("useradd"), "--create-home", "--home-dir", user.home, user.name], check=True)
         try:
-            if (config := Path("~/.config/pip/pip.conf").expanduser()).exists():  # where pip finds its packages here
+            if (
+                config := Path("~/.config/pip/pip.conf").expanduser()
+            ).exists():  # the package sources of pip on this machine
                 shutil.copytree(config.parent, user.home / ".config/pip")
                 subprocess.run(["chown", "-R", user.name, user.home / ".config"], check=True)
             with user.runs(user.clone("warm up"), program("make"), ".venv/run.stamp") as (process, log):
@@ -91,7 +93,9 @@ def first_task(url: str) -> int:
 
 
 @pytest.mark.parametrize(("name", "values"), [("with a network", {}), ("without one", NOWHERE)])
-def test_from_an_empty_clone_to_a_task(newcomer: Newcomer, name: str, values: dict[str, str]) -> None:
+def test_make_run_in_an_empty_clone_leads_to_a_task_within_a_minute(
+    newcomer: Newcomer, name: str, values: dict[str, str]
+) -> None:
     folder = newcomer.clone(name)
     began = time.monotonic()
     with newcomer.runs(folder, program("make"), "run", PORT="0", **values) as (process, log):
@@ -105,7 +109,7 @@ def test_from_an_empty_clone_to_a_task(newcomer: Newcomer, name: str, values: di
     assert seconds < MOST_SECONDS
 
 
-def test_an_installation_that_was_interrupted_is_done_again(newcomer: Newcomer) -> None:
+def test_an_interrupted_installation_is_repeated(newcomer: Newcomer) -> None:
     folder = newcomer.clone("interrupted")
     with newcomer.runs(folder, program("make"), "migrate") as (process, log):
         while not list(folder.glob(".venv/lib/python*/site-packages/asyncpg")):

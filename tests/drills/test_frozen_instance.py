@@ -1,4 +1,4 @@
-"""One of two instances behind nginx freezes: it takes connections and answers nothing."""
+"""One of two instances behind nginx hangs: it accepts connections and answers nothing."""
 
 import signal
 import threading
@@ -15,11 +15,11 @@ from tests.support.service_process import start_service
 
 CLIENTS = 10
 READ_SECONDS = 7
-"""What nginx.conf waits for an answer."""
+"""Seconds that nginx.conf waits for an answer."""
 SECONDS = 20
 
 
-def test_the_other_one_answers(database_url: str) -> None:
+def test_the_other_instance_answers(database_url: str) -> None:
     proxies = {"TRUSTED_PROXIES": "127.0.0.1"}
     with (
         start_service(database_url, **proxies) as first,
@@ -56,6 +56,6 @@ def test_the_other_one_answers(database_url: str) -> None:
     failed = [status for status, _ in answers if status != 200]
     print(f"\n{len(answers)} requests, {len(slow)} slow ones of at most {max(seconds for _, seconds in answers):.1f} s")
     print(f"  {len(failed)} failed")
-    # Each client's first one, and then one of all clients' each second.
+    # The first request of each client, and then one request of all clients per second.
     assert len(slow) <= CLIENTS + SECONDS + READ_SECONDS
     assert not failed

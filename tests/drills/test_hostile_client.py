@@ -31,7 +31,7 @@ TASKS = 5_000
 
 @dataclass
 class Other:
-    """Another account, one request after the other."""
+    """Another account, which sends one request after the other."""
 
     url: str
     token: str
@@ -65,7 +65,7 @@ def at_once(other: Other) -> Iterator[None]:
 
 
 def connections(stack: ExitStack, port: int, count: int, sent: bytes) -> list[socket.socket]:
-    """So many that have sent this and read nothing; fewer where the service refuses more."""
+    """Opens this many connections, sends these bytes on each and reads nothing; the service may refuse some."""
     opened = []
     for _ in range(count):
         sock = stack.enter_context(socket.socket())
@@ -136,7 +136,7 @@ ATTACKS: dict[str, Callable[[ServiceProcess, str], None]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=list(ATTACKS))
-def test_another_account_is_answered_and_no_worker_is_killed(
+def test_an_attack_delays_no_other_account_and_kills_no_worker(
     template: Template, attack: Callable[[ServiceProcess, str], None]
 ) -> None:
     users = [str(uuid.uuid4()) for _ in range(2)]

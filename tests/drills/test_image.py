@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile as it is, and run with as few rights as a container can have."""
+"""The image, built from the Dockerfile and run with minimal rights."""
 
 import json
 import shutil
@@ -22,12 +22,12 @@ from tests.support.databases import at, database
 from tests.support.programs import program
 from tests.support.tls import free_port, postgres
 
-pytestmark = pytest.mark.timeout(1800)  # the first time, the base image is made
+pytestmark = pytest.mark.timeout(1800)  # the first run builds the base image
 
 RESTRICTED = ("--network=host", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 NO_NAME = "54321:54321"
-"""User and group that the image knows nothing of, as OpenShift chooses them."""
-# Modules that Python would compile anew in each process, for want of bytecode beside their source.
+"""A uid and gid without names in the image, as OpenShift assigns them."""
+# Lists the modules without compiled bytecode, which Python would compile again in each process.
 WITHOUT_BYTECODE = """
 import os, sys
 import service.app, service.cli, service.web.server, service.telemetry.metrics
@@ -44,7 +44,7 @@ def docker() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def image(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Built from what is committed, with a secret in a place where somebody may have left one."""
+    """The image of the committed files, with a .env file that must not get into it."""
     context = tmp_path_factory.mktemp("context")
     files = subprocess.check_output([program("git"), "-C", PROJECT, "ls-files", "-z"], text=True).split("\0")
     for name in filter(None, files):
@@ -78,7 +78,7 @@ def database_url(empty_url: str) -> str:
 
 @contextmanager
 def container(docker: Engine, image: str, database_url: str, **values: str) -> Iterator[tuple[str, str]]:
-    """The id and the URL of a service that answers, under a user without a name."""
+    """Id and URL of a running container of the service, under a uid without a name."""
     port = free_port()
     values |= {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "FRONTEND_URL": ORIGIN, "PORT": str(port)}
     values |= {"HOST": "127.0.0.1", "LOGIN_FAILURE_LIMIT": "0"}
@@ -103,14 +103,14 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.parametrize("user", ["10001:10001", NO_NAME])
-def test_it_migrates_under_any_user(docker: Engine, image: str, empty_url: str, user: str) -> None:
+def test_the_image_migrates_under_any_user(docker: Engine, image: str, empty_url: str, user: str) -> None:
     command = ("run", "--rm", f"--user={user}", *RESTRICTED, f"--env=DATABASE_URL={empty_url}", image)
     assert "0001.create-users applied" in docker.check(*command, "python", "-m", "service", "migrate")
     again = docker.check(*command, "python", "-m", "service", "migrate")
     assert again == "The database's schema is up to date: nothing to do."
 
 
-def test_an_account_a_task_and_the_figures(docker: Engine, image: str, database_url: str) -> None:
+def test_the_container_serves_accounts_tasks_and_metrics(docker: Engine, image: str, database_url: str) -> None:
     metrics = free_port()
     with container(docker, image, database_url, WORKERS="2", METRICS_PORT=str(metrics)) as (name, url):
         signed_up = httpx.post(f"{url}/api/auth/signup", json={"email": "ada@example.com", "password": PASSWORD})
@@ -125,7 +125,7 @@ def test_an_account_a_task_and_the_figures(docker: Engine, image: str, database_
             time.sleep(0.5)
 
 
-def test_a_stop_under_load_loses_nothing(docker: Engine, image: str, database_url: str) -> None:
+def test_docker_stop_under_load_loses_nothing(docker: Engine, image: str, database_url: str) -> None:
     with container(docker, image, database_url, WORKERS="2") as (name, url):
         signed_up = httpx.post(f"{url}/api/auth/signup", json={"email": "ada@example.com", "password": PASSWORD})
         headers = {"Authorization": f"Bearer {signed_up.json()['token']}"}
@@ -154,7 +154,7 @@ def test_a_stop_under_load_loses_nothing(docker: Engine, image: str, database_ur
         assert docker.check("inspect", "--format={{.State.ExitCode}}", name) == "0"
 
 
-def test_what_it_contains(docker: Engine, image: str) -> None:
+def test_the_image_contains_what_it_needs_and_no_secrets(docker: Engine, image: str) -> None:
     def run(*command: str) -> str:
         return docker.check("run", "--rm", "--network=none", "--read-only", image, *command)
 
@@ -163,12 +163,14 @@ def test_what_it_contains(docker: Engine, image: str) -> None:
     assert run("python", "-c", WITHOUT_BYTECODE) == "[]"
     config = json.loads(docker.check("inspect", "--format={{json .Config}}", image))
     assert config["User"] == "10001:10001"
-    # What `BETTER_AUTH_URL` needs.
+    # `BETTER_AUTH_URL` needs this package.
     assert run("python", "-c", "import jwt; print('EdDSA' in jwt.algorithms.get_default_algorithms())") == "True"
 
 
-def test_settings_from_files_and_what_a_read_only_root_lacks(docker: Engine, image: str, tmp_path: Path) -> None:
-    """As Docker and Kubernetes mount secrets."""
+def test_settings_are_read_from_files_and_a_missing_data_dir_is_an_error(
+    docker: Engine, image: str, tmp_path: Path
+) -> None:
+    """Secrets as files, as Docker and Kubernetes mount them."""
     tmp_path.chmod(0o755)
     (tmp_path / "database_url").write_text("postgresql://todo:todo@127.0.0.1:1/todo\n")
     (tmp_path / "better_auth_secret").write_text("too short\n")

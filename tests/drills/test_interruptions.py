@@ -1,4 +1,4 @@
-"""The ways in which a person or a machine interrupts the tests; test_test_runs.py has the hardest, SIGKILL."""
+"""Signals that interrupt a test run; tests/process/test_test_runs.py tests SIGKILL."""
 
 import signal
 

@@ -15,11 +15,11 @@ pytestmark = pytest.mark.anyio
 
 CLIENTS = 10
 LATER_SECONDS = 25
-"""The kernel waits up to twice as long as the network was down before it sends again what nobody acknowledged."""
+"""The kernel may wait twice as long as the network was down before it retransmits."""
 PROCESSES = "select count(*) from pg_stat_activity where application_name = 'todo'"
 
 
-async def test_a_put_that_was_answered_503_does_not_undo_a_later_one() -> None:
+async def test_a_put_answered_503_does_not_undo_a_later_put() -> None:
     with outages() as server, network() as net, net.relay(server.data / ".s.PGSQL.5432") as address:
         url = f"postgresql://postgres@{address}/postgres?sslmode=disable&application_name=todo"
         with psycopg.connect(server.url, autocommit=True) as owner, start_service(url) as service:

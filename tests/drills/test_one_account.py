@@ -1,5 +1,5 @@
-"""One account with as many tasks as TASK_LIMIT allows, of the longest JSON there is, asks for its list on 300
-connections while another account works; the two workers have 512 MB together."""
+"""One account with as many tasks as TASK_LIMIT allows, each with the longest possible JSON, requests its list on 300
+connections while another account works. The two workers have 512 MB together."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ MEMORY_BYTES = 512 * 1024 * 1024
 TASKS = int(os.environ.get("DRILL_TASKS", "10000"))
 CONNECTIONS = 300
 SECONDS = 30
-# Control characters are the longest in JSON: each becomes six bytes.
+# Control characters have the longest form in JSON: six bytes each.
 FILL = """
     insert into tasks (user_id, id, title, description)
     select %s, gen_random_uuid(), repeat(E'\\x01', 255), repeat(E'\\x01', 1000) from generate_series(1, %s)
@@ -38,7 +38,7 @@ FILL = """
 
 @contextmanager
 def limited_memory(service: ServiceProcess) -> Iterator[Path]:
-    """Moves the service's processes into a control group (version 1); yields its folder."""
+    """Moves the service's processes into a cgroup (version 1) with a memory limit; yields its folder."""
     if os.geteuid() or not (CGROUP / "memory.limit_in_bytes").exists():
         missing("a memory limit needs root and control groups of version 1")
     group = CGROUP / f"todo-{service.pid}"
@@ -54,8 +54,8 @@ def limited_memory(service: ServiceProcess) -> Iterator[Path]:
         group.rmdir()
 
 
-# Asks for the list again and again on each connection, and reads the answers. A process of its own, or it would delay
-# the requests that are measured.
+# Requests the list again and again on each connection and reads the answers. It runs in a separate process, so that it
+# does not delay the measured requests.
 FLOOD = """
 import asyncio, sys
 
@@ -87,7 +87,7 @@ def flood(service: ServiceProcess, user: User) -> Iterator[None]:
 
 
 async def work(api: Api, user: User) -> tuple[list[float], Counter[int]]:
-    """The other account's requests, one after the other; returns how long each took, and the statuses."""
+    """Sends the other account's requests one after the other; returns their durations and statuses."""
     took, statuses = [], Counter[int]()
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
@@ -98,7 +98,7 @@ async def work(api: Api, user: User) -> tuple[list[float], Counter[int]]:
     return took, statuses
 
 
-async def test_the_other_account_is_served(template: Template) -> None:
+async def test_the_other_account_is_answered(template: Template) -> None:
     with (
         template.copy() as name,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,

@@ -1,4 +1,4 @@
-"""PostgreSQL waits at each commit for a synchronous standby that does not come."""
+"""PostgreSQL waits at each commit for a synchronous standby that does not exist."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ ROUNDS = 3
 PROCESSES = "select count(*) from pg_stat_activity where application_name = 'todo'"
 
 
-async def test_requests_that_were_given_up_leave_no_server_processes() -> None:
+async def test_requests_past_their_deadline_leave_no_server_processes() -> None:
     with (
         outages() as server,
         psycopg.connect(server.url, autocommit=True) as owner,

@@ -82,7 +82,7 @@ async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_sigterm_under_load(template: Template, workers: str) -> None:
+async def test_sigterm_under_load_loses_no_answer(template: Template, workers: str) -> None:
     with (
         template.copy() as name,
         start_service(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as service,
@@ -105,11 +105,11 @@ async def test_sigterm_under_load(template: Template, workers: str) -> None:
         assert (status, clients.lost) == (0, [])
         assert seconds < 20
         assert not await left(workers_of_it)
-        assert set(clients.statuses) <= {200, 201, 401, 503}  # where too many log in
+        assert set(clients.statuses) <= {200, 201, 401, 503}  # 503: the queue for log-ins is full
         assert row == (clients.statuses[201],)
 
 
-async def test_a_worker_that_hangs_is_not_waited_for_for_ever(database_url: str) -> None:
+async def test_a_hanging_worker_does_not_prevent_the_stop(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
         process = psutil.Process(service.pid)
         process.children()[-1].suspend()

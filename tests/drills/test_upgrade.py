@@ -1,4 +1,4 @@
-"""Version 1.0 becomes this version under load, and goes back: no request fails, and nothing acknowledged is lost."""
+"""Upgrade from version 1.0 and downgrade under load: no request fails, and no acknowledged change is lost."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ SECONDS = 3
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of version 1.0, from the history."""
+    """The files of version 1.0, from the git history."""
     folder = tmp_path_factory.mktemp("version-1.0")
     done = subprocess.run(
         [program("git"), "-C", str(PROJECT), "archive", "--format=tar", VERSION_1_0], capture_output=True
@@ -67,7 +67,7 @@ def old_database(server: str, before: Path, tmp_path: Path) -> Iterator[str]:
 
 
 def files_of(owner: psycopg.Connection) -> list[tuple[object, ...]]:
-    """The files of the tables and indexes: a statement that rewrites one gives it another."""
+    """The files of the tables and indexes. A statement that rewrites a table gives it a new file."""
     return owner.execute(
         "select relname, relfilenode from pg_class"
         " where relname ~ '^(tasks|users)' and relkind in ('r', 'i') order by relname"
@@ -105,7 +105,7 @@ async def test_to_this_version_and_back_under_load(old_database: str, before: Pa
                     assert files_of(owner) == files, "no table was rewritten"
                     for instance in instances:
                         await timed("replaced", lambda instance=instance: replace(instance))  # type: ignore[misc]
-                    assert has_tags(instances), "both are new"
+                    assert has_tags(instances), "both instances have the new version"
                     for instance in instances:
                         await timed("put back", lambda instance=instance: replace(instance, **old))  # type: ignore[misc]
                     assert not has_tags(instances)
@@ -118,7 +118,7 @@ async def test_to_this_version_and_back_under_load(old_database: str, before: Pa
         assert dump(old_database) == schema
         counted = owner.execute("select count(*) from tasks where title = 'Task'").fetchone()
     assert not running.faults
-    # A sign-up waits for bcrypt, which a busy machine may answer with 503 at any time.
+    # On a busy machine a sign-up may be 503, because it waits for bcrypt.
     assert {answer.status for answer in running.answers if answer.path != "/api/auth/signup"} <= {200, 201, 204}
     assert counted == (TASKS,)
 
@@ -128,13 +128,13 @@ def names_of(tree: Path) -> list[str]:
 
 
 def has_tags(instances: list[Instance]) -> bool:
-    """Whether both are of this version: their document knows the header."""
+    """Whether both instances have this version: their OpenAPI document contains the ETag header."""
     found = {"If-Match" in httpx.get(f"http://127.0.0.1:{instance.port}/openapi.json").text for instance in instances}
     assert len(found) == 1
     return found.pop()
 
 
-def test_the_lock_on_tasks_is_held_for_milliseconds(old_database: str) -> None:
+def test_migrations_lock_tasks_for_milliseconds(old_database: str) -> None:
     migrate(old_database)
     with psycopg.connect(old_database) as owner:
         for migration in ("0007.task-versions.rollback.sql", "0007.task-versions.sql"):

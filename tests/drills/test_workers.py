@@ -31,11 +31,11 @@ def connections(worker: psutil.Process, port: int) -> int:
 class Kill(NamedTuple):
     began: float
     ended: float
-    """Waits for the end of a killed process and its connections, which takes a while on a busy machine."""
+    """Kills a worker and waits until its connections are closed, which takes a while on a busy machine."""
     held: int
-    """The connections it had."""
+    """The number of the worker's connections."""
     back: float
-    """Seconds until another worker serves."""
+    """Seconds until a new worker answers."""
 
 
 async def kill(service: ServiceProcess) -> Kill:
@@ -55,7 +55,7 @@ async def kill(service: ServiceProcess) -> Kill:
         await asyncio.sleep(0.02)
 
 
-async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) -> None:
+async def test_killing_a_worker_fails_only_its_own_requests(database_url: str, owner: psycopg.Connection) -> None:
     kills = []
     with start_service(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as service:
         while service.log.read_text().count("Application startup complete") < 2:
@@ -77,7 +77,7 @@ async def test_a_worker_is_killed(database_url: str, owner: psycopg.Connection) 
     assert set(statuses) <= {0, 200, 201, 204}
     assert back < 5
     for killed in kills:
-        # The request was being served, or the client did not know yet that the connection was closed.
+        # The request was in progress, or the client did not know yet that the connection was closed.
         lost = [
             each
             for each in failed

@@ -1,4 +1,4 @@
-"""What holds for every answer, and for every error; the answer's body is compared with the OpenAPI document."""
+"""Checks for every answer: headers, the form of errors, and agreement with the OpenAPI document."""
 
 import json
 import re
@@ -13,7 +13,7 @@ DOCUMENT: dict[str, Any] = json.loads(OPENAPI)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 ALLOWED_ORIGIN = "http://localhost:3000"
 EXPOSED = {"X-Request-ID", "Retry-After", "Allow", "ETag"}
-# Of libraries, of SQL, of paths and of tracebacks; none of these belongs into a sentence for a person.
+# Words of libraries, SQL, paths and tracebacks, which must not be in an error message for a user.
 WORDING = re.compile(
     r"pydantic|asyncpg|starlette|uvicorn|psycopg|postgres|bcrypt|pyjwt|traceback|exception|input should|value error"
     r"|\bselect\b|\binsert\b|\bupdate\b|\bwhere\b|relation |column|constraint|_key\b|\.py\b|/(usr|home|tmp|root|app)/"
@@ -23,7 +23,7 @@ WORDING = re.compile(
 
 
 def check(response: httpx.Response) -> None:
-    """What the contract says of every answer."""
+    """Checks the contract's rules for every answer."""
     request, headers = response.request, response.headers
     assert REQUEST_ID.fullmatch(headers["x-request-id"])
     assert headers["x-content-type-options"] == "nosniff"
@@ -42,14 +42,14 @@ def check(response: httpx.Response) -> None:
     if response.is_error:
         _check_error(response)
     elif response.content and response.request.url.path.startswith("/api/tasks"):
-        # One task carries its version, a list none.
+        # An answer with one task has an ETag, a list has none.
         task = response.json().get("task")
         assert headers.get("etag") == (f'"{task["updated_at"]}"' if task else None)
     _check_documented(response)
 
 
 def assert_error(response: httpx.Response, status: int, message: str | None = None) -> None:
-    """The one shape of every failure: `message` is the exact sentence, where the contract gives it."""
+    """Checks an error; `message` is the exact sentence, if the contract gives one."""
     assert response.status_code == status, response.text
     check(response)
     if message is not None and response.request.method != "HEAD":
@@ -80,11 +80,11 @@ def assert_sentence(body: Any) -> None:
 
 
 def _check_documented(response: httpx.Response) -> None:
-    """The answer is one that the OpenAPI document announces: its status, its headers, its body."""
+    """Checks that the OpenAPI document contains this answer: status, headers, body."""
     method, status = response.request.method, str(response.status_code)
     operation = _path_item(response.request.url.path).get("get" if method == "HEAD" else method.lower())
     if operation is None:
-        # An unknown path, a method that the path does not have, or a preflight.
+        # An unknown path, a method that the path does not support, or a preflight.
         assert status in ("400", "404", "405", "413", "500", "204")
         return
     assert status in operation["responses"], f"{method} {response.request.url.path} documents no {status}"

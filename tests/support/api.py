@@ -1,4 +1,4 @@
-"""The frontend's side of the API: a verb for each call. Every answer that comes through here is checked."""
+"""A client of the API with a method for each call. It checks every answer with tests/support/answers.py."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from tests.support.answers import check
 SECRET = "a secret of the tests, which protects nothing"
 ORIGIN = "http://localhost:3000"
 PASSWORD = "correct horse battery"
-# What the browser sends along with every call of the frontend.
+# The headers that the browser sends with every call of the frontend.
 BROWSER = {"Origin": ORIGIN, "Content-Type": "application/json"}
 
 
@@ -34,7 +34,7 @@ class User(NamedTuple):
 
 
 class Api:
-    """Calls of the frontend; each returns the answer after checking what holds for every answer."""
+    """Each call returns the answer, after the checks for every answer."""
 
     def __init__(self, client: httpx.AsyncClient, owner: psycopg.Connection | None = None) -> None:
         self.client = client
@@ -76,14 +76,14 @@ class Api:
         return await self.request("DELETE", f"/api/tasks/{task_id}", user, headers=headers)
 
     async def task(self, user: User, **fields: Any) -> dict[str, Any]:
-        """A new task, for tests that are about something else."""
+        """Creates a task and returns it."""
         response = await self.create_task(user, **fields)
         assert response.status_code == 201, response.text
         task: dict[str, Any] = response.json()["task"]
         return task
 
     def user(self) -> User:
-        """A user who did not go through sign-up, because bcrypt takes a quarter of a second."""
+        """Inserts a user directly, because bcrypt makes a sign-up take a quarter of a second."""
         assert self.owner is not None
         user_id = str(uuid.uuid4())
         email = f"{user_id}@example.com"
@@ -92,27 +92,27 @@ class Api:
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """A token as the service issues it, with other claims; None leaves a claim out."""
+    """A token as the service issues it, with these claims in addition; None removes a claim."""
     now = int(time.time())
     claims = {"iat": now, "exp": now + 3600, **claims}
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, secret, algorithm)
 
 
 def calls_with_a_body(task_id: str) -> list[tuple[str, str]]:
-    """Method and path of every call that takes one."""
+    """Method and path of every call with a body."""
     accounts = [("POST", "/api/auth/signup"), ("POST", "/api/auth/login")]
     return [*accounts, ("POST", "/api/tasks"), ("PUT", f"/api/tasks/{task_id}")]
 
 
 def settings(database_url: str, **others: Any) -> Settings:
-    """The defaults, apart from what is given; a .env file in the current folder changes nothing."""
+    """Default settings with these changes; a .env file is not read."""
     values = {"database_url": database_url, "better_auth_secret": SECRET, "frontend_url": ORIGIN, **others}
     return Settings(_env_file=None, **values)  # type: ignore[call-arg]  # pydantic-settings takes it
 
 
 @asynccontextmanager
 async def serve(chosen: Settings, owner: psycopg.Connection | None = None) -> AsyncIterator[Api]:
-    """The service in this process, started and stopped as a server would."""
+    """Runs the service in this process, with its start and stop."""
     async with lifespan(create_app(chosen)) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BROWSER) as client:
@@ -121,7 +121,7 @@ async def serve(chosen: Settings, owner: psycopg.Connection | None = None) -> As
 
 @asynccontextmanager
 async def lifespan(app: ASGIApp) -> AsyncIterator[ASGIApp]:
-    """Does what httpx leaves to others: starts the application, hands its state to every request, stops it."""
+    """Runs the ASGI lifespan, which httpx does not: start, the state for every request, stop."""
     state: dict[str, Any] = {}
     events: asyncio.Queue[Message] = asyncio.Queue()
     answers: asyncio.Queue[Message] = asyncio.Queue()

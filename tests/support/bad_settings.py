@@ -60,7 +60,7 @@ BAD = [
 
 
 def assert_sentence(text: str, begins: str) -> None:
-    """One sentence, with the variable's name at its start and no secret in it."""
+    """Checks that this is one sentence which begins with the variable's name and contains no secret."""
     assert text.startswith(begins)
     assert re.fullmatch(r"[A-Z_]+[ =].*[^.\s]\.?", text)
     assert "\n" not in text

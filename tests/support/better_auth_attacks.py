@@ -1,4 +1,4 @@
-"""The table of attacks for the tokens of Better Auth: the same as for ours, and what only they can be attacked with."""
+"""A table of attacks on the tokens of Better Auth: those of token_attacks.py and some for this kind only."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ def made(alg: str) -> Any:
 
 
 class Signer:
-    """What an installation, or an attacker, signs with a private key, bytes as they are."""
+    """Signs any header and claims with a private key."""
 
     def __init__(self, alg: str, key: Any) -> None:
         self.algorithm: Any = get_default_algorithms()[alg]
@@ -28,7 +28,7 @@ class Signer:
         return signed + b"." + encode(self.algorithm.sign(signed, self.key))
 
     def public(self) -> dict[str, bytes]:
-        """The public half in every form that somebody might take for an HMAC secret."""
+        """The public key in every form that a library might take for an HMAC secret."""
         key, form = self.key.public_key(), PublicFormat.SubjectPublicKeyInfo
         pem, jwk = key.public_bytes(Encoding.PEM, form), self.algorithm.to_jwk(key, as_dict=True)
         number = jwk.get("x") or jwk["n"]
@@ -44,7 +44,7 @@ def federated(alg: str, key: Any, kid: str, issuer: str, subject: str) -> Kind:
 
 
 def confusions(kind: Kind) -> dict[str, bytes]:
-    """One key for one algorithm, both ways."""
+    """Keys used with another algorithm than their own."""
     assert isinstance(kind.sign, Signer)
     public = kind.sign.public()
     hs256 = {**kind.header, "alg": "HS256"}
@@ -69,7 +69,7 @@ def confusions(kind: Kind) -> dict[str, bytes]:
 
 
 def identities(kind: Kind) -> dict[str, bytes]:
-    """3.8, 3.9: who says it, for whom, about whom."""
+    """3.8, 3.9: wrong issuers, audiences and subjects."""
     issuer = kind.claims["iss"]
     near = {
         "/": issuer + "/",
@@ -114,4 +114,4 @@ def harmless(kind: Kind) -> dict[str, bytes]:
 
 ALGORITHMS = ("EdDSA", "RS256")
 NAMES = {alg: federated(alg, made(alg), "a key", "http://127.0.0.1", "ada") for alg in ALGORITHMS}
-"""For the names of the tests alone: the keys are nobody's."""
+"""Only for the names of the tests; no service accepts these keys."""

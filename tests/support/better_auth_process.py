@@ -32,12 +32,12 @@ def install(folder: Path) -> Path:
 class Person:
     better_auth: str
     id: str
-    """Which Better Auth gave; the service knows them by another one."""
+    """The id in Better Auth; the service derives another one from it."""
     email: str
     cookies: str
 
     def user(self) -> User:
-        """With a new token, as the service sees them."""
+        """The same person as a user of the service, with a new token."""
         response = httpx.get(f"{self.better_auth}/api/auth/token", headers={"Cookie": self.cookies}, timeout=20)
         issuer = uuid.uuid5(uuid.NAMESPACE_URL, self.better_auth)
         return User(str(uuid.uuid5(issuer, self.id)), self.email, response.raise_for_status().json()["token"])
@@ -59,7 +59,7 @@ class BetterAuth:
         return Person(self.url, response.json()["user"]["id"], email, cookies)
 
     def keys(self) -> list[dict[str, Any]]:
-        """Its key pairs; the private halves would be encrypted elsewhere."""
+        """Its key pairs, with unencrypted private keys."""
         rows: list[dict[str, Any]] = httpx.get(f"{self.url}/keys").raise_for_status().json()
         return rows
 
@@ -71,7 +71,7 @@ class BetterAuth:
 def start(
     app: Path, port: int = 0, alg: str = "EdDSA", life: str = "15m", rotation: int | None = None
 ) -> Iterator[BetterAuth]:
-    """`rotation` is how many seconds a key signs; then there is a new one beside it."""
+    """`rotation`: seconds after which a new key signs, while the old one stays published."""
     options = json.dumps({"port": port, "alg": alg, "expirationTime": life, "rotationInterval": rotation})
     command = [program("node"), "server.js", options]
     with subprocess.Popen(command, cwd=app, stdout=subprocess.PIPE, text=True) as process:
@@ -80,7 +80,7 @@ def start(
             line = process.stdout.readline()
             assert "answers at" in line, line
             url = line.split()[-1]
-            # Makes the first key; two who ask at once make two.
+            # Generates the first key; two simultaneous requests would generate two.
             httpx.get(f"{url}/api/auth/jwks", timeout=20).raise_for_status()
             yield BetterAuth(url, process)
         finally:

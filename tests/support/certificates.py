@@ -9,5 +9,5 @@ KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 def make_certificate(folder: Path, *arguments: str) -> None:
-    """What `openssl req -x509` makes of the arguments, with a key of its own; paths are relative to `folder`."""
+    """Runs `openssl req -x509` with a new key and these arguments; paths are relative to `folder`."""
     subprocess.run([program("openssl"), "req", "-x509", *KEY, *arguments], cwd=folder, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""A memory cgroup, version 1 or 2: the kernel kills a process in it that takes more."""
+"""A memory cgroup, version 1 or 2: the kernel kills its processes when they exceed the limit."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
 
 @contextmanager
 def started_in(folder: Path) -> Iterator[None]:
-    """Processes that are started in this block belong to the group, with all that they take from the start on."""
+    """Processes that are started in this block belong to the group from their start."""
     (folder / "cgroup.procs").write_text(str(os.getpid()))
     try:
         yield

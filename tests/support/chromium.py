@@ -1,4 +1,4 @@
-"""A real Chromium driven over its DevTools protocol: JSON through a pipe, each message ended by NUL."""
+"""Chromium, controlled over the DevTools protocol: JSON messages through a pipe, each with a NUL at its end."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from tests.support.programs import program
 SWITCHES = (
     "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
     "disable-component-update", "disable-sync", "remote-debugging-pipe",
-    # No name is found but ours: what needs the internet fails here as it does without.
+    # Only these host names are resolved, so that every use of the internet fails.
     "host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
 )  # fmt: skip
 PATIENCE = 30  # seconds: the machine may be busy
@@ -34,7 +34,7 @@ class Browser:
         self.events: list[Message] = []
 
     def do(self, method: str, session: str | None = None, **parameters: Any) -> Message:
-        """Sends a command and returns its result; the events that come meanwhile are kept."""
+        """Sends a command and returns its result; stores the events that arrive meanwhile."""
         self._count += 1
         command: Message = {"id": self._count, "method": method, "params": parameters}
         if session:
@@ -62,7 +62,7 @@ class Browser:
 
 
 class Page:
-    """A tab with nothing in its caches, so that it asks before its first call."""
+    """A tab with empty caches, so that its first call needs a preflight."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser = browser
@@ -78,13 +78,13 @@ class Page:
         return self._browser.do(method, self._session, **parameters)
 
     def events(self, method: str) -> list[Message]:
-        """The parameters of this page's events of one kind, up to now."""
-        self.evaluate("0")  # what the browser has to tell comes before this answer
+        """The parameters of this page's events of one kind until now."""
+        self.evaluate("0")  # earlier events arrive before the answer to this command
         found = (event for event in self._browser.events if event.get("sessionId") == self._session)
         return [event["params"] for event in found if event["method"] == method]
 
     def requests(self) -> list[tuple[str, str]]:
-        """Method and address of all that the page asked for, preflights included."""
+        """Method and URL of all requests of the page, preflights included."""
         asked = [event["request"] for event in self.events("Network.requestWillBeSent")]
         return [(request["method"], request["url"]) for request in asked]
 
@@ -107,7 +107,7 @@ class Page:
         self.evaluate(f"{found}.click()")
 
     def write(self, selector: str, text: str) -> None:
-        """Replaces what stands in an input, as typing does."""
+        """Replaces the text of an input, as typing does."""
         self.wait(f"!!document.querySelector({json.dumps(selector)})")
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         self.do("Input.insertText", text=text)

@@ -94,7 +94,7 @@ class Cluster:
             time.sleep(0.05)
 
     def stop(self, node: str) -> None:
-        """As `pg_ctl stop -m immediate`: nobody is asked, and the next start has to recover."""
+        """As `pg_ctl stop -m immediate`: without a checkpoint, so that the next start has to recover."""
         process = self.processes.pop(node)
         process.send_signal(signal.SIGQUIT)
         try:
@@ -115,14 +115,14 @@ class Cluster:
             self.run(step)
 
     def refusal(self, step: str) -> str:
-        """The one sentence with which psql refuses a step."""
+        """The one error message of psql for a step that it refuses."""
         done = self._shell(step)
         errors = re.findall(r"ERROR:  (.*)", done.stderr)
         assert done.returncode and len(errors) == len(done.stderr.splitlines()) == 1, done.stderr
         return str(errors[0])
 
     def run(self, script: str) -> str:
-        """What a shell script prints that finds psql, the port and the passwords where a person has them."""
+        """The output of a shell script, with psql in PATH, and the port and the passwords in the environment."""
         done = self._shell(script)
         if done.returncode:
             raise RuntimeError(f"{script}\nended with {done.returncode}: {done.stdout}{done.stderr}")
@@ -173,7 +173,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def prepare(cluster: Cluster) -> None:
-    """What a deployment on a single PostgreSQL has done: specs/operations.md, roles."""
+    """Prepares the coordinator as a deployment on a single PostgreSQL: specs/operations.md, roles."""
     with psycopg.connect(cluster.url("postgres", database="postgres"), autocommit=True) as superuser:
         superuser.execute(f"create role todo_owner login createrole password '{cluster.passwords['todo_owner']}'")
         superuser.execute("create database todo owner todo_owner")

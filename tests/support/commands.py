@@ -1,4 +1,4 @@
-"""`python -m service …` and uvicorn as processes, in an environment that holds only what a test gives."""
+"""`python -m …` as a process, in an environment with the settings of the test only."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def is_setting(name: str) -> bool:
 
 
 def environment(**values: str) -> dict[str, str]:
-    """The tests' own environment without any setting of the service or of libpq, and `values`; PORT is a free one."""
+    """The environment without settings of the service and of libpq, plus `values`; PORT=0 chooses a free port."""
     rest = {name: value for name, value in os.environ.items() if not is_setting(name)}
     return {**rest, "PYTHONPATH": str(PROJECT), "PORT": "0", **values}
 

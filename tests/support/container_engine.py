@@ -1,7 +1,7 @@
-"""A container engine: the one that is running, or, where root may start one, an engine of the test's own.
+"""A container engine: the running one, or one that root starts for the tests.
 
-An own engine reaches no registry, so its base image is made here: Debian by debootstrap, with the packages that the
-Dockerfile installs, under the name that the Dockerfile asks for.
+That one has no registry, so the base image is built here: Debian by debootstrap, with the packages that the Dockerfile
+installs, tagged with the name in the Dockerfile.
 """
 
 import os
@@ -66,10 +66,10 @@ def engine() -> Iterator[Engine]:
 
 @contextmanager
 def _own(folder: Path) -> Iterator[Engine]:
-    """In namespaces of its own, so that nothing of it outlives `unshare`: no process and no mount."""
+    """In its own namespaces, so that no process and no mount outlives `unshare`."""
     host = f"unix://{folder}/socket"
     alone = [program("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    # A shell as process 1, for dockerd does not wait for the processes that are left to it.
+    # A shell as process 1, because dockerd does not wait for orphaned processes.
     alone += ["sh", "-c", '"$@"; true', "sh"]
     command = [program("dockerd"), "--host", host, "--iptables=false", "--ip6tables=false", "--bridge=none"]
     for option, name in {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}.items():
@@ -77,7 +77,7 @@ def _own(folder: Path) -> Iterator[Engine]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*alone, *command], stdout=log, stderr=log)
     try:
-        # The classic builder: BuildKit is a plugin that may be missing.
+        # The classic builder, because the plugin BuildKit may be missing.
         engine = Engine(("--network=none",), DOCKER_HOST=host, DOCKER_BUILDKIT="0")
         deadline = time.monotonic() + 60
         while engine.run("version")[0]:
@@ -106,7 +106,7 @@ def _make_base(own: Engine, folder: Path) -> None:
 
 
 def _debian() -> Path:
-    """A small Debian with Python and pip; it is kept, because making it takes a minute."""
+    """A small Debian with Python and pip, cached because building it takes a minute."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "todo-service"
     archive = cache / f"{DEBIAN}.tar"
     if not archive.exists():
@@ -114,7 +114,7 @@ def _debian() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="todo-debian-") as name:
             root = Path(name) / "root"
-            # With mounts of its own: what debootstrap mounts must not be there when the folder is removed.
+            # In a mount namespace, so that debootstrap's mounts are gone when the folder is removed.
             alone = [program("unshare"), "--mount", "--pid", "--fork", "--kill-child"]
             make = [program("debootstrap"), "--variant=minbase", packages, DEBIAN, str(root)]
             subprocess.run([*alone, *make], check=True, capture_output=True, timeout=900)

@@ -1,4 +1,4 @@
-"""Databases for tests: copies of one that is migrated once, used by a role that can only read and write rows."""
+"""Databases for tests: copies of a migrated one, for a role that may only read and write rows."""
 
 import itertools
 import os
@@ -17,14 +17,14 @@ _numbers = itertools.count()
 
 
 class Template(NamedTuple):
-    """A migrated database, and the role that the service has in it and in every copy of it."""
+    """A migrated database, and the service's role in it and in its copies."""
 
     server: str
     name: str
     role: str
     password: str
     pooler: str = ""
-    """The address of a transaction pooler that the service goes through."""
+    """The address of the transaction pooler that the service uses, if any."""
 
     def owner_url(self, database: str) -> str:
         return at(self.server, database)
@@ -37,19 +37,19 @@ class Template(NamedTuple):
 
     @contextmanager
     def copy(self) -> Iterator[str]:
-        """The name of a fresh copy, which is dropped afterwards."""
+        """The name of a new copy, which is dropped at the end."""
         with database(self.server, template=self.name) as name:
             yield name
 
 
 def at(server: str, name: str) -> str:
-    """The URL of another database of this server."""
+    """The URL of another database on this server."""
     return urlsplit(server)._replace(path=f"/{name}").geturl()
 
 
 @contextmanager
 def database(server: str, template: str = "template0") -> Iterator[str]:
-    """The name of a new database, which is dropped afterwards, whoever is connected."""
+    """The name of a new database, which is dropped at the end, even if clients are connected."""
     name = f"test_{RUN}_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as owner:
         owner.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
@@ -61,7 +61,7 @@ def database(server: str, template: str = "template0") -> Iterator[str]:
 
 @contextmanager
 def role(server: str) -> Iterator[tuple[str, str]]:
-    """Name and password of a new role that may log in and nothing else."""
+    """Name and password of a new role with the right to log in and no others."""
     name, password = f"test_{RUN}_service", secrets.token_hex(16)
     with psycopg.connect(server, autocommit=True) as owner:
         owner.execute(SQL("create role {} login password {}").format(Identifier(name), Literal(password)))

@@ -1,4 +1,4 @@
-"""A database on a Citus cluster for tests. It cannot be copied, so each test finds it without rows."""
+"""A database on a Citus cluster. It cannot be copied, so each test gets it with empty tables."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ class Distributed(Template):
         yield self.name
 
     def _migrate_anew(self, owner: psycopg.Connection) -> None:
-        """After a test that broke the schema on purpose."""
+        """Creates the schema again, after a test that changed it."""
         owner.execute("drop owned by todo_owner cascade")
         migrate(self.server)
         for file in ("role.sql", "citus.sql"):

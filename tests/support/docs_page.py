@@ -14,11 +14,13 @@ def open_docs(browser: Browser, service: str) -> Page:
     return page
 
 
-def complaints(page: Page) -> list[str]:
-    """What the page's console shows of errors and warnings, and what it could not load."""
-    said = [str(event["entry"]["text"]) for event in page.events("Log.entryAdded")]
-    said += [str(event) for event in page.events("Runtime.exceptionThrown") + page.events("Runtime.consoleAPICalled")]
-    return said + [str(event) for event in page.events("Network.loadingFailed")]
+def page_errors(page: Page) -> list[str]:
+    """Messages in the page's console, and requests that failed."""
+    messages = [str(event["entry"]["text"]) for event in page.events("Log.entryAdded")]
+    messages += [
+        str(event) for event in page.events("Runtime.exceptionThrown") + page.events("Runtime.consoleAPICalled")
+    ]
+    return messages + [str(event) for event in page.events("Network.loadingFailed")]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The faults that are planted, each as replacements in the service's own text."""
+"""Faults for planted_faults.py, each a list of replacements in the service's source."""
 
 from typing import NamedTuple
 

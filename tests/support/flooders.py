@@ -1,6 +1,6 @@
 """`python -m tests.support.flooders PORT SECONDS [sign-up]`: 64 clients log in, or sign up and log in, without pause.
 
-A separate process, because they would slow down whoever measures beside them. Prints a JSON list of [status, seconds].
+A separate process, so that it does not delay the measurements. Prints a JSON list of [status, seconds].
 """
 
 import asyncio
@@ -17,7 +17,7 @@ EMAIL = "ada@example.com"
 
 
 class Client:
-    """The plainest HTTP client, which leaves the processor to the service."""
+    """A minimal HTTP client, which uses little processor time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -39,8 +39,8 @@ class Client:
 
 
 def requests(number: int, sign_up: bool) -> Iterator[bytes]:
-    """Log-ins without end, right ones of every other client; with a sign-up before each: its e-mail is new or taken, by
-    turns."""
+    """Endless log-ins; every second client has the right password. With `sign_up`, a sign-up precedes each log-in, with
+    a new and a registered e-mail in turn."""
     log_in = post("login", EMAIL, PASSWORD if number % 2 else "a wrong password")
     for turn in itertools.count():
         if sign_up:

@@ -1,4 +1,4 @@
-"""The web frontend's stand-in: a page from an origin of its own, whose JavaScript calls the service."""
+"""A small frontend: a page with its own origin, whose JavaScript calls the service."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ from tests.support.chromium import Page
 
 
 class Answer(NamedTuple):
-    """What JavaScript could read of an answer; status 0 is fetch's "network error"."""
+    """The parts of an answer that JavaScript could read; status 0 is fetch's "network error"."""
 
     status: int
     body: Any
@@ -26,7 +26,7 @@ class Frontend:
         self.service = service
 
     def call(self, method: str, path: str, *body: Any, **headers: str) -> Answer:
-        """`headers` by their names, with `_` for `-`."""
+        """`headers`: names with `_` in place of `-`."""
         sent = json.dumps(body[0]) if body else "undefined"
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         arguments = f"{json.dumps(method)}, {json.dumps(self.service + path)}, {sent}, {json.dumps(more)}"
@@ -47,7 +47,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def origin(port: int) -> Iterator[str]:
-    """Serves page.html and yields the origin; where the port is taken, from another one."""
+    """Serves page.html and yields its origin, with this port or, if it is in use, another one."""
     handler = functools.partial(_Quiet, directory=str(Path(__file__).parent / "frontend"))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)

@@ -1,4 +1,4 @@
-"""Schemathesis against a real process: requests made up from its own OpenAPI document, every check on the answers."""
+"""Schemathesis with a real process: generates requests from the OpenAPI document and checks the answers."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Report(NamedTuple):
 
 @contextmanager
 def target(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
-    """The service without the limit on guesses, and the token of a user."""
+    """The service without a limit on failed log-ins, and a user's token."""
     user_id, email = str(uuid.uuid4()), "ada@example.com"
     with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
@@ -40,7 +40,7 @@ def run(service: ServiceProcess, user: str, folder: Path, examples: int, *option
     command = [str(PROGRAM), "run", f"{service.url}/openapi.json", "--checks", "all", "--mode", "all"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--no-color"]
     command += ["--header", f"Authorization: Bearer {user}", "--report", "json", "--report-json-path", "report.json"]
-    # A password's bcrypt waits for whatever else the machine does: it runs at a lower priority.
+    # bcrypt runs at a low priority, so on a busy machine a log-in takes long.
     command += ["--continue-on-failure", "--request-timeout", "60", *options]
     environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.fuzzing_hooks", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""A process that ends what a test run leaves behind, however the run ends: done, interrupted, or killed.
+"""A process that ends what a test run leaves behind, whether the run finishes, is interrupted or is killed.
 
 The whole run uses one temporary folder. The guard's stdin is a pipe that only the run holds open, so it closes when the
 run is gone. Then the guard ends every process that works in that folder, names it in its command, or has it as TMPDIR,
@@ -21,7 +21,7 @@ SECONDS = 30
 
 
 def start() -> subprocess.Popen[bytes]:
-    """Starts the guard, and makes its folder the temporary one of this process and its children."""
+    """Starts the guard, and makes its folder the temporary folder of this process and its children."""
     folder = tempfile.mkdtemp(prefix="todo-")
     os.chmod(folder, 0o1777)  # as /tmp: some tests start programs as other users
     os.environ["TMPDIR"] = tempfile.tempdir = folder
@@ -30,14 +30,14 @@ def start() -> subprocess.Popen[bytes]:
 
 
 def stop(guard: subprocess.Popen[bytes]) -> None:
-    """Has it end what is left, and waits for that."""
+    """Lets the guard end the remaining processes, and waits for it."""
     assert guard.stdin
     guard.stdin.close()
     guard.wait()
 
 
 def processes_of(folder: Path) -> set[psutil.Process]:
-    """Those that a run with this temporary folder started, as far as they can be told from others."""
+    """The processes of a run with this temporary folder, as far as they can be recognised."""
     found = set()
     for process in psutil.process_iter(["cwd", "cmdline", "environ"]):
         words = [process.info["cwd"], (process.info["environ"] or {}).get("TMPDIR"), *(process.info["cmdline"] or ())]
@@ -48,7 +48,7 @@ def processes_of(folder: Path) -> set[psutil.Process]:
 
 
 def end_processes(folder: Path, spared: set[int]) -> None:
-    """SIGTERM first, so that PostgreSQL gives its shared memory back; SIGKILL for what does not obey."""
+    """Sends SIGTERM, so that PostgreSQL frees its shared memory, and SIGKILL to those that do not end."""
     began, known = time.monotonic(), set[psutil.Process]()
     while time.monotonic() < began + SECONDS:
         new = processes_of(folder) - known
@@ -63,7 +63,7 @@ def end_processes(folder: Path, spared: set[int]) -> None:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Not gone, and not a zombie that its parent has yet to ask for."""
+    """Whether it has not ended; a zombie has."""
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False

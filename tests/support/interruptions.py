@@ -1,4 +1,4 @@
-"""Runs of the tests that are interrupted, from outside."""
+"""Interrupts test runs with signals."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.support.programs import find
 
 
 def interrupt(*signals: signal.Signals, workers: int) -> None:
-    """Interrupts a run of all that tests can start; returns when no process and no file of it is left."""
+    """Interrupts a run that starts every kind of process; returns when none of its processes and files is left."""
     with tempfile.TemporaryDirectory(prefix="todo-") as name:
         folder, ready, log = (Path(name) / each for each in ("t", "ready", "log"))
         folder.mkdir()
@@ -38,6 +38,6 @@ def interrupt(*signals: signal.Signals, workers: int) -> None:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Without a limit: each test has one."""
+    """Waits without a limit of its own, because each test has a timeout."""
     while not condition():
         time.sleep(0.05)

@@ -10,7 +10,7 @@ from tools.dump_schema import SCHEMA, dump
 
 
 def kill_and_repeat(server: str, folder: Path, moments: list[float]) -> None:
-    """Kills a run at each moment, as a part of how long a whole run takes, and then lets one finish the work."""
+    """Kills a run at each moment, a fraction of a complete run's duration; then a last run must finish the work."""
     with database(server) as name:
         began = time.monotonic()
         assert run(folder, "service", "migrate", DATABASE_URL=at(server, name))[0] == 0

@@ -1,4 +1,4 @@
-"""A load of 32 connections that mix reads and writes, remember every answer, and know what the database must hold."""
+"""A load of 32 connections with reads and writes, which record every answer and the expected rows."""
 
 import asyncio
 import random
@@ -26,29 +26,29 @@ class Answer(NamedTuple):
     method: str
     path: str
     status: int
-    """0: none came."""
+    """0: there was no answer."""
     token: str
-    """The user's."""
+    """The token of the user."""
 
 
 @dataclass
 class Task:
     titles: set[str]
-    """More than one after a PUT whose fate is unknown."""
+    """The possible titles: several after a PUT without an answer."""
     there: bool | None = True
-    """None after a DELETE whose fate is unknown."""
+    """Whether the task exists; None after a DELETE without an answer."""
 
 
 @dataclass
 class Load:
-    """Each connection is a user of its own, so each knows what became of its tasks."""
+    """Each connection has its own user, so it knows the state of its tasks."""
 
     url: str
     users: list[User]
     tls: ssl.SSLContext | None = None
     answers: list[Answer] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    """What must not be, in words: wrong answers here, what the database lost in `compare`."""
+    """Descriptions of wrong answers, and in `compare` of lost or doubled rows."""
     signed_up: list[str] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     stopping: bool = False
@@ -65,13 +65,13 @@ class Load:
         mine: dict[str, Task] = {}
         async with client:
             while not self.stopping:
-                # One at a time signs up: bcrypt has its own queue, and its own 503.
+                # Only one sign-up at a time, because the queue for bcrypt would answer 503.
                 if user is self.users[0] and random.random() < 0.1:
                     await self._sign_up(client)
                 await self._one(client, mine)
 
     async def _one(self, client: httpx.AsyncClient, mine: dict[str, Task]) -> None:
-        """One request, and what is known from its answer."""
+        """Sends one request and records the resulting state."""
         kind = random.choices(("list", "get", "create", "update", "delete"), (37, 20, 18, 15, 10))[0]
         text = str(uuid.uuid4())
         task_id = random.choice(list(mine)) if mine else ""
@@ -81,7 +81,7 @@ class Load:
             if answer and not set(mine) <= {task["id"] for task in answer.json()["tasks"]}:
                 self.faults.append("a list lacks a task")
         elif kind == "create" or not mine:
-            # The description stays as it is, so that a task that is there twice shows.
+            # The description stays the same, so that a doubled task is found.
             answer = await self._send(client, 201, "POST", "/api/tasks", {"title": text, "description": text})
             if answer:
                 new = answer.json()["task"]["id"]
@@ -108,7 +108,7 @@ class Load:
     async def _send(
         self, client: httpx.AsyncClient, expected: int, method: str, path: str, body: Any = None
     ) -> httpx.Response | None:
-        """The answer if it is the expected one; None if what was asked for may have been done or not."""
+        """The expected answer; None if it is unknown whether the request took effect."""
         began, status, response = time.monotonic(), 0, None
         try:
             response = await client.request(method, path, json=body)
@@ -129,7 +129,7 @@ class Load:
         return None
 
     def compare(self, owner: psycopg.Connection) -> None:
-        """Adds to `faults` where the database differs from what was answered."""
+        """Adds a fault for each difference between the database and the answers."""
         ids = [user.id for user in self.users]
         rows = owner.execute("select id, title, description from tasks where user_id = any(%s)", (ids,)).fetchall()
         titles = {str(row[0]): row[1] for row in rows}
@@ -144,7 +144,7 @@ class Load:
         self.faults += [f"{email} signed up, {emails[email]} rows" for email in self.signed_up if emails[email] != 1]
 
     def report(self, what: str) -> Counter[int]:
-        """Prints the figures; returns how often each status was answered."""
+        """Prints the figures; returns the number of answers with each status."""
         statuses = Counter(answer.status for answer in self.answers)
         times = sorted(answer.seconds for answer in self.answers)
         slowest = max(self.answers, key=lambda answer: answer.seconds)
@@ -162,7 +162,7 @@ class Load:
 async def load(
     url: str, owner: psycopg.Connection, connections: int = CONNECTIONS, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Load]:
-    """Works until the block ends; compare and report are for afterwards."""
+    """Runs the load until the block ends; call `compare` and `report` afterwards."""
     async with httpx.AsyncClient() as client:
         api = Api(client, owner)
         load = Load(url, [api.user() for _ in range(connections)], tls)

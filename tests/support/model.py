@@ -1,4 +1,4 @@
-"""What the service ought to answer, kept in plain dictionaries: the half of the model test that knows no HTTP."""
+"""The model: the expected state in plain dictionaries, and the checks of answers against it."""
 
 import re
 import time
@@ -15,25 +15,25 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 STORED = "select id, title, description, completed, user_id, created_at, updated_at from tasks"
 NO_TASK = "Task not found"
 ANY_SENTENCE = "…"
-"""For what the contract refuses without giving the words."""
+"""For refusals whose message the contract does not give."""
 
 
 @dataclass
 class Person:
-    """A user, the tasks that are theirs, and whether the account is still there."""
+    """A user, the user's tasks, and whether the account exists."""
 
     id: str
     email: str
     token: str
     tasks: dict[str, Task] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
-    """The ids of all tasks that were ever theirs."""
+    """The ids of all tasks that the user has ever had."""
     keys: dict[str, tuple[str, Task]] = field(default_factory=dict)
-    """For each Idempotency-Key the task's id, and the title and description that were sent first."""
+    """For each Idempotency-Key, the task's id and the title and description of the first request."""
     alive: bool = True
 
     def repeats(self, key: str | None) -> tuple[str, Task] | None:
-        """What a key was used for, if that task is still there."""
+        """The entry of `keys`, if its task still exists."""
         used = self.keys.get(key or "")
         return used if used and used[0] in self.tasks else None
 
@@ -41,8 +41,8 @@ class Person:
         return sorted(self.tasks.values(), key=lambda task: (task["created_at"], task["id"]), reverse=True)
 
 
-def complaints(sent: dict[str, Any], new: bool) -> set[str]:
-    """The sentences with which the contract refuses this body, any of them; none for a good one."""
+def expected_errors(sent: dict[str, Any], new: bool) -> set[str]:
+    """The contract's error messages for this body, any of which is correct; empty for a valid body."""
     found = set()
     if new or "title" in sent:
         found |= _title(sent.get("title"), "Title is required" if new else "Title cannot be empty")
@@ -70,7 +70,7 @@ def _title(title: object, empty: str) -> set[str]:
 
 
 def refused(answer: httpx.Response, status: int, *sentences: str) -> None:
-    """The answer is this refusal and nothing else."""
+    """Checks that the answer is this error."""
     assert answer.status_code == status, (status, answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
@@ -110,8 +110,8 @@ def got(person: Person, task_id: str, answer: httpx.Response) -> None:
 
 
 def created(person: Person, sent: dict[str, Any], answer: httpx.Response, key: str | None = None) -> None:
-    """Checks the answer to a POST and, where it succeeded, remembers the task."""
-    if wrong := complaints(sent, new=True):
+    """Checks the answer to a POST and stores the new task in the model."""
+    if wrong := expected_errors(sent, new=True):
         refused(answer, 400, *wrong)
         return
     if not person.alive:
@@ -146,8 +146,8 @@ def created(person: Person, sent: dict[str, Any], answer: httpx.Response, key: s
 def updated(
     person: Person, task_id: str, sent: dict[str, Any], answer: httpx.Response, if_match: str | None = None
 ) -> None:
-    """Checks the answer to a PUT and, where it succeeded, remembers the task as it is now."""
-    if wrong := complaints(sent, new=False):
+    """Checks the answer to a PUT and changes the task in the model."""
+    if wrong := expected_errors(sent, new=False):
         refused(answer, 400, *wrong)
         return
     task = person.tasks.get(task_id.lower())
@@ -188,7 +188,7 @@ def ids_are_nobody_elses(people: list[Person]) -> None:
 
 
 def agrees(people: list[Person], owner: psycopg.Connection) -> None:
-    """The database holds what the model holds and nothing else, whatever the service says."""
+    """Checks that the database has the rows of the model and no others."""
     alive = [person for person in people if person.alive]
     users = owner.execute("select id::text, email from users").fetchall()
     assert sorted(users) == sorted((person.id, person.email) for person in alive)

@@ -1,4 +1,4 @@
-"""What the people of the model test send: good, at the limits, forged and malformed."""
+"""The inputs of the model test: valid, at the limits, forged and malformed."""
 
 from hypothesis import strategies as st
 
@@ -20,13 +20,13 @@ NO_BOOLEAN: tuple[object, ...] = (None, 0, 1, "true", [], {})
 
 some = st.integers(0, 11)
 keys = st.sampled_from((None, "k1", "k1", "k2"))
-# Which version a change is for: any, the present one, that of before, or one that never was.
+# The version in If-Match: none, any, the current one, an old one, or one that never existed.
 versions = st.sampled_from((None, None, "*", "present", "present", "stale", "never"))
 good_titles = st.sampled_from(TEXTS)
 titles = st.sampled_from(TEXTS * 3 + LONG + NO_TITLE) | st.text(min_size=1, max_size=9)
 completed = st.sampled_from((True, False) * 4 + NO_BOOLEAN)
 optional = {"description": st.sampled_from(DESCRIPTIONS)}
-# A new task ignores `completed`: always there, or nobody would see where it does not.
+# A create must ignore `completed`, so it is always sent.
 new_tasks = st.fixed_dictionaries({"title": titles, "completed": completed}, optional=optional)
 changes = st.fixed_dictionaries({}, optional={"title": titles, "completed": completed, **optional})
 malformed_bodies = st.sampled_from(MALFORMED_BODIES)

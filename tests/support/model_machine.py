@@ -1,4 +1,4 @@
-"""The operations of the model test: each does something over HTTP and compares the answer with the model's."""
+"""The steps of the model test: each sends requests and compares the answers with the model."""
 
 import functools
 import uuid
@@ -16,7 +16,7 @@ from tests.support.model_world import World, forge
 
 MOST_PEOPLE = 5
 STEPS_BETWEEN_SIGN_UPS = 500
-# Their overloads refuse keywords that are handed on.
+# Their type overloads do not accept keyword arguments that are passed on.
 untyped_rule: Any = rule
 untyped_initialize: Any = initialize
 
@@ -44,7 +44,7 @@ def step(
 
 
 class Machine(RuleBasedStateMachine):
-    """One sequence of steps. `who` is one of the people, `which` one of the ids, each by a number that wraps around."""
+    """A sequence of steps. `who` selects a person and `which` a task id, each by a number modulo their count."""
 
     world: World
 
@@ -62,7 +62,7 @@ class Machine(RuleBasedStateMachine):
         return person, self.world.task_id(person, which)
 
     def _look_back(self, person: Person) -> None:
-        """Most writes are followed by their owner's list, the others by whatever comes."""
+        """Compares the owner's list after most writes, not all, so that other steps may follow a write directly."""
         model.ids_are_nobody_elses(self.world.people)
         if self.world.steps % 4:
             model.listed(person, self.world.call("GET", "", person))
@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
         person, headers = self.world.person(who), {"Idempotency-Key": key}
         sent = [{"title": text}, {"title": other}, {"title": text, "description": other}, {"title": text}]
         answers = self.world.threads.map(lambda task: self.world.call("POST", "", person, task, headers=headers), sent)
-        # The first one there may be any of them; what it made decides about the others.
+        # Any of them may be first; its task determines the other answers.
         for task, answer in sorted(zip(sent, answers, strict=True), key=lambda pair: pair[1].status_code):
             model.created(person, task, answer, key)
         self._look_back(person)
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
         times = {answer.json()["task"]["updated_at"] for answer in answers}
-        assert len(times | {task["updated_at"]}) == 4, "each moves the time forward"
+        assert len(times | {task["updated_at"]}) == 4, "each update moves updated_at forward"
         task.update(title=text.strip(), completed=completed, description=text, updated_at=max(times))
         model.got(person, task_id, self.world.call("GET", task_id, person))
 
@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
 
     @step(untyped_initialize, title=inputs.good_titles)
     def everybody_begins_with_a_task(self, title: str) -> None:
-        """Or lists and lies would find nothing to tell apart."""
+        """Otherwise the first lists would be empty, and could not show another user's tasks."""
         self._everybody_creates_and_lists(title)
 
     @step(title=inputs.good_titles)
@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.people) < MOST_PEOPLE)
     @step()
     def join(self) -> None:
-        """Mostly by the owner's hand, because bcrypt takes a quarter of a second."""
+        """Mostly inserts the person directly, because bcrypt makes a sign-up take a quarter of a second."""
         if self.world.steps < self.world.next_sign_up:
             self.world.insert_person()
             return

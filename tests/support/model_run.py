@@ -1,4 +1,4 @@
-"""A run of the model test."""
+"""Runs the model test."""
 
 import psycopg
 from hypothesis import HealthCheck, Phase, settings
@@ -14,11 +14,11 @@ STEPS_OF_ONE_SEQUENCE = 40
 
 
 def run(template: Template, steps: int) -> None:
-    """Takes at least so many steps; raises at the first difference, and prints the count in any case."""
+    """Runs at least this many steps; raises at the first difference, and always prints the number of steps."""
     chosen = settings(
         max_examples=steps // (STEPS_OF_ONE_SEQUENCE - 4),
         stateful_step_count=STEPS_OF_ONE_SEQUENCE,
-        # Without the search for a shorter case, which takes minutes: a sequence is short enough to be read.
+        # Without shrinking, which takes minutes; a sequence is short enough to be read.
         phases=[Phase.generate],
         report_multiple_bugs=False,
         derandomize=steps <= USUAL_STEPS,

@@ -1,4 +1,4 @@
-"""The world of the model test: its people, the ids that they know, and how their calls reach the service."""
+"""The state of the model test: its users, the task ids that they know, and the requests to the service."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ class World:
             self.insert_person()
 
     def _use_until_it_ends(self) -> str:
-        """A token that the service has accepted, and that has ended since."""
+        """A token that the service has accepted and that has expired since."""
         expires = int(time.time()) + 2
         authorization = f"Bearer {token(user_id=str(uuid.uuid4()), exp=expires)}"
         assert self.operate("list", "", authorization).status_code == 200
@@ -41,7 +41,7 @@ class World:
         return authorization
 
     def differs(self, error: Exception) -> None:
-        """Keeps the first difference, for hypothesis reports one that a race made only as flaky."""
+        """Keeps the first difference, because hypothesis reports one caused by a race only as flaky."""
         self.difference = self.difference or f"the first difference after {self.steps}: {error}".replace("\n", " ")
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class World:
         lies: frozenset[str] = frozenset(),
         headers: dict[str, str | None] | None = None,
     ) -> httpx.Response:
-        """`lies` are the fields that say, in the body and in the query, that this is somebody else's or older."""
+        """`lies`: fields with another user's values or an old time, which are sent in the body and the query."""
         stranger = self.people[(self.people.index(person) + 1) % len(self.people)]
         values = {"user_id": stranger.id, "id": str(uuid.uuid4()), "owner": stranger.email, "x": [1.5, None]}
         forged = {name: values.get(name, "2001-02-03T04:05:06Z") for name in lies}
@@ -89,14 +89,14 @@ class World:
         return self._send(method, task_id, f"Bearer {person.token}", chosen, content=content, params=forged)
 
     def version(self, person: Person, task_id: str, which: str | None) -> str | None:
-        """The If-Match of a change to this task."""
+        """The value of If-Match for a change to this task."""
         task = person.tasks.get(task_id.lower())
         if which in (None, "*") or task is None:
             return which
         return {"present": tag(task), "stale": tag({"updated_at": task["created_at"]}), "never": '"never"'}[which]
 
     def operate(self, operation: str, task_id: str, authorization: str | None) -> httpx.Response:
-        """A call that would succeed with the right token."""
+        """Sends a call that would succeed with a valid token."""
         method = OPERATIONS[operation]
         content = '{"title": "stolen"}' if method in ("POST", "PUT") else None
         return self._send(
@@ -112,7 +112,7 @@ class World:
 
 
 def forge(kind: str, person: Person, other: Person) -> str | None:
-    """An `Authorization` header that must not pass for this person's."""
+    """A forged `Authorization` header, which must not be accepted as this person's."""
     head, payload, signature = person.token.split(".")
     claims: dict[str, Any] = {"user_id": person.id, "email": person.email}
     unsigned = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()

@@ -1,6 +1,6 @@
 """Finds the expressions of a statement that a sharded table (Citus) refuses because they are not immutable.
 
-PostgreSQL itself is asked: an index on an expression has the same condition.
+It creates an index on each expression, because PostgreSQL has the same condition for an index.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ NOW = "this_moment"
 
 
 def refused(owner: psycopg.Connection, sql: str, types: list[str]) -> list[str]:
-    """`types` are those of the parameters. The owner's connection makes a temporary table and takes it back."""
+    """The expressions that are not immutable; `types` are the types of the statement's parameters."""
     statement = parse_sql(sql)
     _AsColumns()(statement)
     find = _Modifications()
@@ -31,7 +31,7 @@ def refused(owner: psycopg.Connection, sql: str, types: list[str]) -> list[str]:
 
 
 def _expressions(modification: Any) -> Iterator[Any]:
-    """What must be immutable: RETURNING, DO UPDATE and SET."""
+    """The expressions that must be immutable: in RETURNING, DO UPDATE and SET."""
     targets = list(modification.returningClause.exprs) if modification.returningClause else []
     if isinstance(modification, ast.UpdateStmt):
         targets += modification.targetList or ()
@@ -54,7 +54,7 @@ def _is_immutable(owner: psycopg.Connection, relation: str, columns: list[str], 
 
 
 class _AsColumns(Visitor):
-    """Puts columns of the temporary table in place of parameters and of now(), and takes the tables' names off."""
+    """Replaces parameters and now() by columns of the temporary table, and removes the names of tables."""
 
     def visit_ParamRef(self, _: Any, node: ast.ParamRef) -> ast.Node:
         return _column(f"parameter_{node.number}")

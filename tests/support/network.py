@@ -23,7 +23,7 @@ class Network:
         subprocess.run([self._ip, *arguments], check=True, capture_output=True)
 
     def stop(self) -> None:
-        """From now on every packet is lost, and nobody is told: to take a link down would tell the sender."""
+        """Drops every packet silently; a link that is down would report an error to the sender."""
         self.ip("-n", self.name, "addr", "del", f"{THEIRS}/30", "dev", "theirs")
 
     def start(self) -> None:
@@ -31,7 +31,7 @@ class Network:
 
     @contextmanager
     def relay(self, socket: Path) -> Iterator[str]:
-        """Lets PostgreSQL's Unix socket be reached over the network; yields host and port."""
+        """Makes PostgreSQL's Unix socket reachable over the network; yields host and port."""
         inside = [self._ip, "netns", "exec", self.name, sys.executable, "-m", "tests.support.relay"]
         command = [*inside, THEIRS, "5432", str(socket)]
         with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as process:

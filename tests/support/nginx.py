@@ -1,4 +1,4 @@
-"""nginx with deploy/ as it stands: only the files in site/ are a test's own."""
+"""nginx with the configuration in deploy/, apart from the files in site/."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from tests.support.commands import PROJECT
 from tests.support.programs import program
 
 OPTIONS = "max_fails=2 fail_timeout=1s"
-"""Of an instance, as in deploy/site/upstream.conf."""
+"""The options of each upstream server, as in deploy/site/upstream.conf."""
 SERVER = """
 listen 127.0.0.1:{port} ssl;
 server_name _;
@@ -44,21 +44,21 @@ class Nginx:
         return ssl.create_default_context(cafile=self.folder / "site/certificate.pem")
 
     def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.Client:
-        """A page of the frontend in a browser at this address."""
+        """A client with this address that sends the headers of the frontend's page."""
         transport = httpx.HTTPTransport(verify=self.tls, local_address=address)
         return httpx.Client(base_url=self.url, transport=transport, headers={**BROWSER, **headers}, timeout=30)
 
     def requests(self) -> list[dict[str, Any]]:
-        """What it logged of each request."""
+        """nginx's log entries of all requests."""
         return [json.loads(line) for line in (self.folder / "access").read_text().splitlines()]
 
 
 @contextmanager
 def nginx(*instances: int, **site: str) -> Iterator[Nginx]:
-    """A proxy in front of the instances on these ports, until the block ends; `site` replaces files in site/."""
+    """Runs nginx in front of the instances on these ports; `site` replaces files in site/."""
     with tempfile.TemporaryDirectory(prefix="todo-nginx-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # root's nginx works as somebody else
+        folder.chmod(0o755)  # the workers of a root-started nginx run as another user
         shutil.copytree(PROJECT / "deploy", folder, dirs_exist_ok=True)
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             started = Nginx(folder, free.getsockname()[1])

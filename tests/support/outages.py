@@ -1,4 +1,4 @@
-"""A PostgreSQL that can be stopped at once and started again. Its settings are the defaults: fsync and all."""
+"""A PostgreSQL that can be stopped at once and started again, with the default settings (fsync = on)."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from embedded.postgres import Embedded
 from service.postgres.migrations import migrate
 
-# Ends all the connections of a database, apart from the one that says so.
+# Terminates all connections to the database, apart from the one that executes this.
 TERMINATE = """
     select count(pg_terminate_backend(pid)) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()
@@ -20,7 +20,7 @@ TERMINATE = """
 
 
 class Outages:
-    """`accepts_since`: when it last began to take connections, by time.monotonic()."""
+    """`accepts_since`: the time.monotonic() at which it last began to accept connections."""
 
     def __init__(self, folder: Path) -> None:
         self._embedded = Embedded(folder / "data", say=lambda _: None)
@@ -32,7 +32,7 @@ class Outages:
 
     @property
     def url(self) -> str:
-        """The same after each start, unlike the embedded database's own."""
+        """A URL that stays the same after each start, unlike that of the embedded database."""
         return f"postgresql://postgres@/postgres?host={quote(str(self.data), safe='')}&port=5432"
 
     def start(self) -> None:
@@ -43,7 +43,7 @@ class Outages:
         os.kill(self._pid(), number)
 
     def stop_at_once(self) -> None:
-        """As `pg_ctl stop -m immediate`: nobody is asked, and the next start has to recover."""
+        """As `pg_ctl stop -m immediate`: without a checkpoint, so that the next start has to recover."""
         pid = self._pid()
         os.kill(pid, signal.SIGQUIT)
         while Path(f"/proc/{pid}").exists() and (self.data / "postmaster.pid").exists():
@@ -59,7 +59,7 @@ class Outages:
 
 @contextmanager
 def outages() -> Iterator[Outages]:
-    """Started and migrated; stopped at the end."""
+    """A started and migrated PostgreSQL, which is stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:
         server = Outages(Path(folder))
         try:

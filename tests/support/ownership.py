@@ -1,8 +1,8 @@
-"""Proves, with PostgreSQL's own parser, that a statement reads and writes no task but the owner's, who is $1; where it
-touches `users` as well, no other user's row.
+"""Proves, with PostgreSQL's own parser, that a statement reads and writes only the tasks of the owner, who is $1, and
+only the owner's row of `users`.
 
-It fails closed: a kind of node, or an attribute of one, that KNOWN does not list is a fault. Each query level (a
-statement, a sub-select, a CTE) must limit its own references to `tasks`.
+It fails closed: a kind of node or an attribute that KNOWN does not list is a fault. Each query level (a statement, a
+sub-select, a CTE) must limit its own references to `tasks`.
 """
 
 from collections.abc import Set
@@ -20,7 +20,7 @@ STATEMENTS = (ast.SelectStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt)
 
 
 def faults(sql: str, permitted: Set[str], functions: Set[str] = FUNCTIONS) -> list[str]:
-    """What is wrong with a statement that may touch the `permitted` tables only; an empty list is the proof."""
+    """The faults of a statement that may use only the `permitted` tables; an empty list is the proof."""
     statements = parse_sql(sql)
     if len(statements) != 1 or not isinstance(statements[0].stmt, STATEMENTS):
         return ["not one SELECT, INSERT, UPDATE or DELETE"]
@@ -35,7 +35,7 @@ class _Check:
         self._permitted = permitted
         self._functions = functions
         self._owner = OWNER if "tasks" in permitted else {}
-        # Nodes that a rule below has accounted for; the walk meets every node, and faults those that none has.
+        # Nodes that a rule below has checked. The walk visits every node and reports those that no rule has checked.
         self._accounted: set[int] = set()
 
     def walk(self, node: object, ctes: frozenset[str]) -> None:
@@ -51,7 +51,7 @@ class _Check:
 
     def _node(self, node: Any) -> None:
         kind = type(node).__name__
-        # Whatever is falsy is absent; location is where it stands in the text.
+        # A false value means that the attribute is absent; `location` is the position in the text.
         present = {name for name in node if getattr(node, name) and name != "location"}
         self.faults += [f"{kind}.{name} is not known" for name in sorted(present - KNOWN.get(kind, set()))]
         if kind not in KNOWN:
@@ -66,7 +66,7 @@ class _Check:
             self.faults.append("$1 is used for something else than the owner")
 
     def _statement(self, statement: Any, ctes: frozenset[str]) -> frozenset[str]:
-        """Checks the level itself; returns the CTEs that it sees."""
+        """Checks this level; returns the CTEs that are visible in it."""
         if statement.withClause:
             self._node(statement.withClause)
             for cte in statement.withClause.ctes:
@@ -102,7 +102,7 @@ class _Check:
             self.faults.append(f"the table {table.relname} is not for this file")
 
     def _owns(self, node: Any, table: Any, alone: bool) -> bool:
-        """Whether `node` is `<table>.user_id = $1`; without the table's name only where it is the level's one table."""
+        """Whether `node` is `<table>.user_id = $1`, or `user_id = $1` if this level has only one table."""
         owner_column = self._owner.get(table.relname)
         if owner_column is None or not isinstance(node, ast.A_Expr) or node.kind or strings(node.name) != ["="]:
             return False
@@ -131,7 +131,7 @@ class _Check:
         if not values or not all(is_owner(value) for value in values):
             self.faults.append(f"$1 is not what is inserted as {owner_column}")
         if conflict and conflict.action == OnConflictAction.ONCONFLICT_UPDATE:
-            # The row in the way has the same owner, $1, where that is part of the key that it is in the way of.
+            # The conflicting row has the same owner, $1, if the owner is part of the unique key.
             key = [element.name for element in conflict.infer.indexElems or ()] if conflict.infer else []
             owned = [self._owns(conjunct, statement.relation, False) for conjunct in conjuncts(conflict.whereClause)]
             if owner_column not in key and not any(owned):

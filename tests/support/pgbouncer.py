@@ -17,7 +17,7 @@ from tests.support.tls import free_port
 
 
 def pooler(server: str, role: str, password: str) -> AbstractContextManager[str]:
-    """PgBouncer's address where TEST_THROUGH=pgbouncer asks for it, else nothing."""
+    """PgBouncer's address if TEST_THROUGH=pgbouncer is set, else an empty string."""
     if os.environ.get("TEST_THROUGH") == "pgbouncer":
         return pgbouncer(server, role, password)
     return nullcontext("")
@@ -25,10 +25,10 @@ def pooler(server: str, role: str, password: str) -> AbstractContextManager[str]
 
 @contextmanager
 def pgbouncer(server: str, role: str, password: str) -> Iterator[str]:
-    """The address under which this role reaches every database of the server.
+    """The address at which this role reaches every database of the server.
 
-    Two connections for each database are fewer than the service has, so each of its statements can meet another one's.
-    What a pooler refuses of a client, prepared statements and settings, is refused here.
+    With two server connections for each database, fewer than the service's pool has, its statements share connections.
+    Like other transaction poolers, it refuses prepared statements and settings of clients.
     """
     target = connection_string.parse(server).connect
     port = free_port()
@@ -63,7 +63,7 @@ def pgbouncer(server: str, role: str, password: str) -> Iterator[str]:
 
 
 def _not_root() -> list[str]:
-    """As root it refuses to run; as nobody it must still pass root's closed folders, to the server's socket."""
+    """PgBouncer refuses to run as root. As nobody, it still needs to enter root's folders for the server's socket."""
     if os.geteuid() != 0:
         return []
     nobody = pwd.getpwnam("nobody")

@@ -1,7 +1,7 @@
-"""Shows that the model test sees: plants one fault at a time into a copy of the service and expects the test to fail.
+"""Checks that the model test finds faults: plants one at a time into a copy of the service; the test must then fail.
 
-`python -m tests.support.planted_faults` prints after how many steps each was found, and ends with 1 where one was not.
-Without a fault the test must pass, else its failures would prove nothing.
+`python -m tests.support.planted_faults` prints the number of steps until each fault was found, and exits with 1 if one
+was not found. Without a fault the test must pass.
 """
 
 import os

@@ -23,7 +23,7 @@ class Moment(Enum):
 
 
 class PostgresProxy:
-    """`silent`: takes every byte and passes none on. `hides_end`: stays open when PostgreSQL has closed."""
+    """`silent`: reads every byte and passes none on. `hides_end`: stays open after PostgreSQL has closed."""
 
     def __init__(self, database_url: str) -> None:
         target = connection_string.parse(database_url)
@@ -35,13 +35,13 @@ class PostgresProxy:
         self._cut: tuple[str, Moment] | None = None
         self._before_cut: Callable[[], object] = bool
         self.cuts_left = self.opened = 0
-        """`opened`: how many connections there ever were."""
+        """`opened`: the number of all connections until now."""
         self.sent: Counter[str] = Counter()
-        """How often each statement was sent."""
+        """The number of times that each statement was sent."""
         self.silent = self.hides_end = False
 
     def url(self, **parameters: str) -> str:
-        """The database through this proxy."""
+        """The URL of the database through this proxy."""
         user = urlsplit(self._database_url).netloc.rpartition("@")[0]
         through = f"{user}@127.0.0.1:{self.port}"
         query = urlencode({"sslmode": "disable", **parameters})
@@ -49,7 +49,7 @@ class PostgresProxy:
 
     @property
     def open(self) -> int:
-        """How many connections there are."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def listen(self) -> None:
@@ -57,12 +57,12 @@ class PostgresProxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
-        """From now on nobody listens; connections that are there stay."""
+        """Stops listening; open connections stay open."""
         assert self._server
         self._server.close()
 
     def drop(self, *, unseen: bool = False) -> None:
-        """Ends all connections; `unseen`: the service gets to know when it sends something."""
+        """Closes all connections; `unseen`: only when the service sends its next message."""
         for connection in list(self._connections):
             if unseen:
                 connection.doomed = True
@@ -75,11 +75,11 @@ class PostgresProxy:
         return await asyncio.open_connection(self._host, self._port)
 
     def cut(self, name: str, moment: Moment, times: int = 1, before: Callable[[], object] = bool) -> None:
-        """From now on, cuts so many connections at this moment of this statement; calls `before` before each."""
+        """Cuts the next `times` connections at this moment of this statement; calls `before` before each cut."""
         self._cut, self.cuts_left, self._before_cut = (name, moment), times, before
 
     def take_cut(self, name: str, moments: set[Moment]) -> Moment | None:
-        """The moment to cut statement `name` at, if it is one of these."""
+        """The moment at which to cut this statement now, if it is one of `moments`."""
         if not self.cuts_left or self._cut is None or self._cut[0] != name or self._cut[1] not in moments:
             return None
         self.cuts_left -= 1
@@ -103,7 +103,7 @@ class PostgresProxy:
 
 
 class Connection:
-    """One connection of the service's, passed on to PostgreSQL message by message."""
+    """One connection of the service, passed on to PostgreSQL message by message."""
 
     def __init__(self, proxy: PostgresProxy, service: Streams, server: Streams) -> None:
         self._proxy = proxy
@@ -117,7 +117,7 @@ class Connection:
         ways = {asyncio.create_task(self._requests()), asyncio.create_task(self._answers())}
         _, running = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         if running and self._cut and not self._from_server.at_eof():
-            # PostgreSQL works on, and nobody hears it.
+            # Lets PostgreSQL finish the statement, although its answer is discarded.
             await asyncio.wait(running)
         for way in running:
             way.cancel()
@@ -129,7 +129,7 @@ class Connection:
 
     async def _requests(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            kind = b""  # of the first message alone
+            kind = b""  # the first message has no type byte
             while True:
                 head = await self._from_service.readexactly(5 if kind else 4)
                 body = await self._from_service.readexactly(int.from_bytes(head[-4:], "big") - 4)
@@ -145,7 +145,7 @@ class Connection:
                     return
 
     def _moment(self, kind: bytes, body: bytes) -> Moment | None:
-        """Whether this message is the one to cut at: P prepares, B is the first of those that execute."""
+        """The moment to cut at, if this message is it: P (Parse) prepares, B (Bind) begins the execution."""
         if kind == b"P":
             statement, sql = body.split(b"\0")[:2]
             found = NAME.search(sql)

@@ -1,4 +1,4 @@
-"""The programs that tests start: a missing one skips the test on a person's machine and fails it where CI is set."""
+"""Programs that tests start. If one is missing, the test is skipped, or fails if the variable CI is set."""
 
 import os
 import re
@@ -11,19 +11,19 @@ from typing import NoReturn
 import pytest
 
 LIST = Path(__file__).parent / "packages.txt"
-"""What not every Debian has: a program and its package on each line; .ci/run reads it too."""
+"""A program and its Debian package on each line, for those that not every Debian has; .ci/run reads it too."""
 OF_DRILLS = {"debootstrap", "docker", "dockerd"}
 NOT_INSTALLED = "the program {} is not installed"
 
 
 def find(name: str) -> str | None:
-    """The path of a program, also of Debian's PostgreSQL and of those in /usr/sbin; None where it is missing."""
+    """The path of a program, also in /usr/sbin and in the folders of Debian's PostgreSQL; None if it is missing."""
     debian = sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian, "/usr/sbin"]))
 
 
 def program(name: str) -> str:
-    """The path of a program that the test cannot do without."""
+    """The path of a program that the test needs."""
     return find(name) or missing(NOT_INSTALLED.format(name))
 
 
@@ -34,7 +34,7 @@ def missing(reason: str) -> NoReturn:
 
 
 def summary(reasons: Sequence[str]) -> Iterator[str]:
-    """Why tests were skipped; for all those that lack a program one line that says what to install."""
+    """The reasons of skipped tests; missing programs are combined into one line that says what to install."""
     lacking = [reason for reason in reasons if re.search(NOT_INSTALLED.format(r"\S+"), reason)]
     yield from sorted(set(reasons) - set(lacking))
     if lacking:

@@ -1,4 +1,4 @@
-"""HTTP written by hand, byte by byte, and its answers read one by one: what no well-behaved client can send."""
+"""Raw HTTP/1.1 over blocking sockets, for requests that no HTTP client would send."""
 
 import socket
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 
 def request(line: str, *headers: bytes, body: bytes = b"") -> bytes:
-    """A request of these lines; `body` follows as it is, whatever the headers say of it."""
+    """A request with these headers; `body` follows unchanged, even if the headers contradict it."""
     return b"\r\n".join((f"{line} HTTP/1.1".encode(), HOST, *headers, b"", body))
 
 
@@ -42,7 +42,7 @@ class Connection:
         self.sock.sendall(data)
 
     def answer(self, method: str = "GET", path: str = "/") -> httpx.Response:
-        """The next answer, checked as every answer is; fails where the connection ends first."""
+        """Reads the next answer and checks it as every answer; fails if the connection ends first."""
         status, headers, body = self._read(method)
         request = httpx.Request(method, f"http://127.0.0.1:{self._port}{path}")
         response = httpx.Response(status, headers=headers, content=body, request=request)
@@ -50,20 +50,20 @@ class Connection:
         return response
 
     def interim(self) -> bytes:
-        """The line of an interim answer (100 Continue)."""
+        """The status line of an interim response (100 Continue)."""
         line = self._file.readline()
         assert self._file.readline() == b"\r\n"
         return line
 
     def closed(self) -> bool:
-        """Whether the service ends the connection, without another byte, before the socket's timeout."""
+        """Whether the service closes the connection before the socket's timeout, without another byte."""
         try:
             return self._file.read(1) == b""
         except ConnectionResetError:
             return True
 
     def ends(self) -> bool:
-        """As `closed`, where a last 400 may come first."""
+        """As `closed`, but a last 400 may come first."""
         rest = self._file.read()
         return not rest or rest.startswith(b"HTTP/1.1 400 ")
 
@@ -76,7 +76,7 @@ class Connection:
             headers.append((name, value))
         length = 0 if method == "HEAD" else int(dict(headers).get(b"content-length", 0))
         body = self._file.read(length)
-        assert len(body) == length, "the answer ends before its end"
+        assert len(body) == length, "the body is shorter than its Content-Length"
         return int(status), headers, body
 
 
@@ -87,7 +87,7 @@ def connect(port: int, seconds: float = 5) -> Iterator[Connection]:
 
 
 def exchange(port: int, data: bytes) -> httpx.Response:
-    """Sends these bytes on a connection of their own; returns the first answer."""
+    """Sends these bytes on a new connection and returns the first answer."""
     method, target = data.split(maxsplit=2)[:2]
     path = urlsplit(target.decode("latin-1")).path
     with connect(port) as connection:

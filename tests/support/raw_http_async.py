@@ -1,4 +1,4 @@
-"""Raw HTTP/1.1 over asyncio streams, for many requests at once and for answers that a client library would hide."""
+"""Raw HTTP/1.1 over asyncio streams, for many simultaneous requests and for answers that a client library hides."""
 
 import asyncio
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Answer(NamedTuple):
 
 
 async def read(reader: asyncio.StreamReader, method: str = "GET") -> Answer:
-    """The next answer to a request with this method."""
+    """Reads the next answer; `method` is that of its request."""
     head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), READ_SECONDS)).decode("latin-1")
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -24,7 +24,7 @@ async def read(reader: asyncio.StreamReader, method: str = "GET") -> Answer:
 
 
 async def exchange(service: ServiceProcess, sent: bytes) -> Answer:
-    """The answer to these bytes, sent on a connection of their own."""
+    """Sends these bytes on a new connection and returns the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(sent)
     try:

@@ -1,4 +1,4 @@
-"""Requests with an Authorization header as bytes, and the one answer that refuses it."""
+"""Requests with a raw Authorization header, and the expected 401."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ NOT_COMPARED = re.compile(rb"(date|server|x-request-id): ", re.IGNORECASE)
 def ask(
     service: ServiceProcess, values: list[bytes], request: bytes = b"GET /api/tasks"
 ) -> tuple[bytes, set[bytes], bytes]:
-    """Status line, headers and body, as they come out of the socket."""
+    """Status line, headers and body, as raw bytes."""
     lines = [request + b" HTTP/1.1", b"Host: localhost", b"Connection: close"]
     lines += [b"Authorization: " + value for value in values]
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:

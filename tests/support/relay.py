@@ -1,6 +1,6 @@
 """Passes TCP connections on to PostgreSQL's Unix socket: `python -m tests.support.relay ADDRESS PORT SOCKET`.
 
-A Unix socket is reachable from every network namespace, so this connects a namespace to a server outside of it.
+A Unix socket is reachable from every network namespace, so a namespace can reach a server outside of it.
 """
 
 import asyncio

@@ -23,13 +23,13 @@ STOP_SECONDS = 60
 
 
 class ServiceProcess:
-    """A service that runs in `folder`, where it would read a .env file; `url` is where it answers, once it does."""
+    """The service, running in `folder`, where it would read a .env file. `url` is set by wait_until_it_answers."""
 
     url = ""
     port = 0
 
     def __init__(self, folder: Path, values: dict[str, str], python: str = sys.executable, **options: Any) -> None:
-        """`options` are Popen's: another user, another environment."""
+        """`options` are Popen's, for example another user."""
         self.log = folder / "log"
         """The file that gets stdout and stderr."""
         with self.log.open("wb") as output:
@@ -39,11 +39,11 @@ class ServiceProcess:
 
     @property
     def lines(self) -> list[str]:
-        """What it told the person at the terminal: all lines but those of the log, which are JSON."""
+        """Its messages for the person at the terminal: all lines that are not JSON."""
         return [line for line in self.log.read_text().splitlines() if not line.startswith("{")]
 
     def wait_for(self, words: str) -> str:
-        """The line with these words; fails where the service ends before."""
+        """Waits for a line with these words and returns it; fails if the service ends before."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             running = self.process.poll() is None and time.monotonic() < deadline
@@ -66,11 +66,11 @@ class ServiceProcess:
         return {process, *process.children(recursive=True)}
 
     def memory(self) -> int:
-        """Bytes of their private memory."""
+        """Bytes of private memory (USS) of all its processes."""
         return sum(int(process.memory_full_info().uss) for process in self.processes())
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status; it may be stopped twice."""
+        """Stops it and returns its exit status; may be called twice."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 

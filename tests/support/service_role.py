@@ -1,4 +1,4 @@
-"""The role that sql/role.sql makes, under another name, because a server knows its roles in all databases."""
+"""The role of sql/role.sql under another name, because roles belong to the whole server."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ ROLE = Path(__file__).parents[2] / "sql" / "role.sql"
 
 
 def grant(owner: psycopg.Connection, name: str) -> None:
-    """Makes the role, if there is none of that name, and gives it its rights in the owner's database."""
+    """Creates the role if it does not exist, and grants its rights in the owner's database."""
     owner.execute(ROLE.read_text("utf-8").replace("todo_service", name).encode())

@@ -1,4 +1,4 @@
-"""The tests that the tables in specs/ name."""
+"""Helpers for the tests of the tables in specs/."""
 
 import ast
 

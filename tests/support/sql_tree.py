@@ -1,7 +1,7 @@
-"""What the ownership checker knows of SQL, and how it reads a parsed statement.
+"""The SQL that the ownership checker knows, and functions that read a parsed statement.
 
-Whatever KNOWN lacks is a fault until somebody has thought about it, and so is a set attribute that its line lacks: no
-set operation, no LATERAL, no schema-qualified name.
+A node or an attribute that is not in KNOWN is a fault until somebody adds it, for example set operations, LATERAL and
+schema-qualified names.
 """
 
 from collections.abc import Iterable
@@ -57,19 +57,19 @@ KNOWN = {
 
 
 def tables(items: Iterable[Any], limits: list[Any]) -> Iterable[tuple[Any, list[Any]]]:
-    """The tables of a FROM list, each with the conditions that every row taken from it meets."""
+    """The tables of a FROM list, each with the conditions that apply to every row of it."""
     for item in items:
         if isinstance(item, ast.RangeVar):
             yield item, limits
         elif isinstance(item, ast.JoinExpr):
-            # An outer join keeps the rows of its outer side whatever its ON says.
+            # An outer join keeps all rows of its outer side, whatever its ON condition.
             on = conjuncts(item.quals)
             yield from tables([item.larg], limits + on * (item.jointype in (JoinType.JOIN_INNER, JoinType.JOIN_RIGHT)))
             yield from tables([item.rarg], limits + on * (item.jointype in (JoinType.JOIN_INNER, JoinType.JOIN_LEFT)))
 
 
 def inserted(statement: Any, column: str) -> Iterable[Any]:
-    """What each inserted row gets in `column`."""
+    """The expression for `column` in each inserted row."""
     columns = [target.name for target in statement.cols or ()]
     source = statement.selectStmt
     if source and column in columns:
@@ -78,14 +78,14 @@ def inserted(statement: Any, column: str) -> Iterable[Any]:
 
 
 def conjuncts(node: Any) -> list[Any]:
-    """The conditions of which each must hold."""
+    """The conditions that AND connects."""
     if isinstance(node, ast.BoolExpr) and node.boolop == BoolExprType.AND_EXPR:
         return [conjunct for child in node.args or () for conjunct in conjuncts(child)]
     return [] if node is None else [node]
 
 
 def alias(table: Any) -> str:
-    """The name that the statement has for a table."""
+    """The name of a table in the statement: its alias or its own name."""
     name: str = table.alias.aliasname if table.alias else table.relname
     return name
 

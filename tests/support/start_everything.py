@@ -20,7 +20,7 @@ def test_everything(template: Template, database_name: str, tmp_path: Path) -> N
     with contextlib.ExitStack() as stack:
 
         def start(what: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
-            with contextlib.suppress(pytest.skip.Exception):  # its program is missing
+            with contextlib.suppress(pytest.skip.Exception):  # its program is not installed
                 stack.enter_context(what())
 
         service = stack.enter_context(start_service(template.owner_url(database_name), WORKERS="2"))

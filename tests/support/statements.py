@@ -1,4 +1,4 @@
-"""Every statement that the service sends, with what it takes and what it returns."""
+"""Every statement that the service sends, with its parameters and result columns."""
 
 import uuid
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ class Use(NamedTuple):
     columns: dict[str, str]
 
 
-# In this order each finds what the ones before it wrote.
+# In this order, each statement finds the rows of the previous ones.
 USES = {
     "create_user": Use(["uuid", "text", "text"], [USER, "a@example.com", "hash"], {"id": "uuid"}),
     "find_user": Use(

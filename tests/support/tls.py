@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL with TLS, a certificate for the machine's own address, and the authority that signed it."""
+"""Debian's PostgreSQL with TLS, with a certificate for the machine's address and its certificate authority."""
 
 import os
 import pwd
@@ -25,7 +25,7 @@ PASSWORD = "p@ss: w/?rd#[100%+1] é'\\"
 class Server:
     folder: Path
     address: str
-    """Not a loopback address, so that it counts as another machine's."""
+    """Not a loopback address, so that the service treats it as another machine's."""
     port: int
 
     @property
@@ -38,7 +38,7 @@ class Server:
 
 
 def own_address() -> str:
-    """The address this machine has on its network; no packet is sent to find it."""
+    """This machine's address on its network; determined without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -55,7 +55,7 @@ def free_port() -> int:
 
 @contextmanager
 def postgres(*, tls: bool) -> Iterator[Server]:
-    """A server that admits everyone who knows the password, on all addresses and a socket in its folder."""
+    """A server with password authentication, on all addresses and on a Unix socket in its folder."""
     program("postgres"), program("openssl")
     address = own_address()
     folder = Path(tempfile.mkdtemp(prefix="tls-"))

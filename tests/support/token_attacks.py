@@ -1,4 +1,4 @@
-"""RFC 8725 and its neighbours as a table: what an attacker may put into `Authorization`, and what is merely odd."""
+"""A table of attacks on tokens, after RFC 8725 (section numbers in the docstrings), and of unusual valid tokens."""
 
 import base64
 import hmac
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tests.support.api import SECRET
 
 USER = "5f0c1a7e-3b1d-4d5e-9b1a-0123456789ab"
-# The hour, for the names of the tests to be the same in all processes that share them.
+# Rounded to the hour, so that all processes of a test run generate the same test names.
 NOW = int(time.time()) // 3600 * 3600
 LATER = NOW + 24 * 3600
 GOOD_CLAIMS = {"user_id": USER, "iat": NOW, "exp": LATER}
@@ -22,7 +22,7 @@ def encode(part: bytes) -> bytes:
 
 
 def sign(header: Any, claims: Any, key: str | bytes = SECRET, digest: str = "sha256") -> bytes:
-    """A token with a right signature on whatever it says, bytes as they are: libraries refuse to write most of it."""
+    """A token with a valid signature and any header and claims, also those that libraries refuse to encode."""
     parts = (part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims))
     signed = b".".join(encode(part) for part in parts)
     return signed + b"." + encode(hmac.digest(key if isinstance(key, bytes) else key.encode(), signed, digest))
@@ -37,7 +37,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 def raw(name: str, value: str) -> bytes:
-    """Claims with a value that json.dumps would not write."""
+    """Claims with a raw JSON value that json.dumps would not write."""
     return json.dumps(without(name))[:-1].encode() + f', "{name}": {value}}}'.encode()
 
 
@@ -77,7 +77,7 @@ VALUES = (
 
 
 class Kind(NamedTuple):
-    """A kind of token: what a good one says, how it is signed, and what an attacker signs."""
+    """A kind of token: the header and claims of a valid one, its signature, and an attacker's signature."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -85,18 +85,18 @@ class Kind(NamedTuple):
     forge: Callable[[Any, Any], bytes]
 
     def say(self, **changed: Any) -> bytes:
-        """Signed as it should be, with other claims."""
+        """A token with a valid signature and other claims."""
         return self.sign(self.header, {**self.claims, **changed})
 
     def head(self, **changed: Any) -> bytes:
-        """Signed as it should be, with another header."""
+        """A token with a valid signature and another header."""
         return self.sign({**self.header, **changed}, self.claims)
 
     def without(self, name: str) -> dict[str, Any]:
         return {key: value for key, value in self.claims.items() if key != name}
 
     def raw(self, name: str, value: str) -> bytes:
-        """Signed as it should be, with a claim that json.dumps would not write."""
+        """A token with a valid signature and a claim that json.dumps would not write."""
         return self.sign(self.header, json.dumps(self.without(name))[:-1].encode() + f', "{name}": {value}}}'.encode())
 
 
@@ -104,7 +104,7 @@ OURS = Kind(HEADER, GOOD_CLAIMS, sign, lambda header, claims: sign(header, claim
 
 
 def algorithms(kind: Kind) -> dict[str, bytes]:
-    """2.1, 3.1: the algorithm is never the token's to choose."""
+    """2.1, 3.1: the token must not choose the algorithm."""
     payload = kind.say().split(b".")[1]
     others = [alg for alg in CONFUSED if alg != kind.header["alg"]]
     header = {name: value for name, value in kind.header.items() if name != "alg"}
@@ -122,7 +122,7 @@ def algorithms(kind: Kind) -> dict[str, bytes]:
 
 
 def pieces(kind: Kind) -> dict[str, bytes]:
-    """3.3, 3.6: parts that do not belong together, or are not all there."""
+    """3.3, 3.6: mixed, missing and malformed parts."""
     good, other = kind.say(), kind.say(exp=LATER + 1)
     head, payload, signature = good.split(b".")
     return {
@@ -145,7 +145,7 @@ def pieces(kind: Kind) -> dict[str, bytes]:
 
 
 def keys(kind: Kind) -> dict[str, bytes]:
-    """3.10: keys that the token brings along."""
+    """3.10: keys in the token itself."""
     brought: dict[str, Any] = {
         "kid": "../../../../dev/null", "jku": "http://127.0.0.1:9/jwks", "x5u": "http://127.0.0.1:9/cert",
         "jwk": {"kty": "oct", "k": encode(ATTACKER.encode()).decode()}, "x5c": [encode(ATTACKER.encode()).decode()],
@@ -167,7 +167,7 @@ def keys(kind: Kind) -> dict[str, bytes]:
 
 
 def words(kind: Kind) -> dict[str, bytes]:
-    """3.2, 3.7: what is signed with the right key, and still is no token."""
+    """3.2, 3.7: validly signed, but with an invalid header or invalid claims."""
     return {
         **{f"header {text[:9]!r}": kind.sign(text, kind.claims) for text in NO_OBJECT},
         **{f"payload {text[:9]!r}": kind.sign(kind.header, text) for text in NO_OBJECT},
@@ -192,7 +192,7 @@ TOKENS: dict[str, bytes] = {
     # 2.2, 3.5: keys.
     **{f"key {key!r}": sign(HEADER, GOOD_CLAIMS, key) for key in ("", "secret", ATTACKER, SECRET[:-1], SECRET + "\n")},
     "key in hexadecimal": sign(HEADER, GOOD_CLAIMS, SECRET.encode().hex()),
-    # 3.8, 3.9: whose it is.
+    # 3.8, 3.9: the user.
     "no user": sign(HEADER, without("user_id")), "user_id in capitals": sign(HEADER, {"USER_ID": USER, "exp": LATER}),
     **{f"user_id {value!r}, sub good": sign(HEADER, claims(user_id=value, sub=USER)) for value in NO_UUID},
     **{f"sub {value!r}": sign(HEADER, {**without("user_id"), "sub": value}) for value in NO_UUID},
@@ -201,7 +201,7 @@ TOKENS: dict[str, bytes] = {
 
 
 def headers(good: bytes, other: bytes) -> dict[str, list[bytes]]:
-    """Around a good token everything but the one way in which it is sent."""
+    """A valid token in an invalid Authorization header."""
     return {
         "none at all": [],
         **{f"scheme {scheme!r}": [scheme + good] for scheme in SCHEMES},
@@ -231,7 +231,7 @@ HARMLESS: dict[str, bytes] = {
     "jku, never fetched": sign({**HEADER, "jku": "http://127.0.0.1:9/"}, GOOD_CLAIMS),
     "no typ": sign({"alg": "HS256"}, GOOD_CLAIMS),
 }
-"""Signed with our key and right in what counts: 200."""
+"""Valid tokens with unusual parts: 200."""
 ODD_HEADERS = {"zip": "DEF", "typ": 5, "b64": False, "cty": "JWT"}
 EITHER = {
     "padded": GOOD + b"=",
@@ -239,4 +239,4 @@ EITHER = {
     **{f"iat {value}": sign(HEADER, raw("iat", value)) for value in ("NaN", "-Infinity", "-1")},
     **{f"{name} in the header": sign({**HEADER, name: value}, GOOD_CLAIMS) for name, value in ODD_HEADERS.items()},
 }
-"""Signed with our key and odd: let in or not, but never a crash."""
+"""Signed with the service's key and unusual: 200 or 401, but never 500."""

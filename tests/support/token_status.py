@@ -1,4 +1,4 @@
-"""What the list answers to an Authorization header."""
+"""The status of GET /api/tasks with an Authorization header."""
 
 from tests.support.answers import assert_error
 from tests.support.api import Api
