@@ -38,6 +38,7 @@ def pooled_url(pooled: Template, database_name: str) -> str:
     return pooled.service_url(database_name)
 
 
+@pytest.mark.timeout(400)  # 83 tests, beside the rest of the suite
 def test_the_black_box_tests_pass_through_pgbouncer(server: str) -> None:
     """`TEST_THROUGH=pgbouncer make test` runs all tests through PgBouncer, but takes longer."""
     program("pgbouncer")
