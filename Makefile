@@ -1,4 +1,4 @@
-# Relative paths only, so that a clone may live under a path with blanks. What stands behind ## is the help.
+# Relative paths only, so that the path of a clone may contain blanks. The text after ## is the help.
 .PHONY: help setup run migrate rollback account test check drills schema openapi bench bench-growth client demo lock licences clean
 
 help: ## this list
@@ -26,7 +26,7 @@ check: setup ## format, lint, types, and the migrations' locks
 	.venv/bin/python -m mypy
 	.venv/bin/squawk $(squawk-rules) sql/migrations/*.sql
 
-# A migration must say how long it waits for a lock; how long it may work is for each to decide.
+# A migration must set lock_timeout; statement_timeout is optional.
 squawk-rules = --pg-version 14 --assume-in-transaction --exclude-path '*.rollback.sql' --exclude require-statement-timeout
 
 drills: setup ## run what takes longer: kills, restarts, load; ARGS goes to pytest
@@ -67,7 +67,7 @@ clean: ## remove everything that was made, except .data
 
 setup: .venv/test.stamp ## install all that the tests need into .venv
 
-# A stamp is written last, so an interrupted installation is done again.
+# The stamp is written last, so an interrupted installation is repeated.
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
 	@sh tools/install.sh $@ 600 "the tools of the tests into .venv: about 120 MB to download, a minute, once" $<
 
@@ -75,5 +75,5 @@ setup: .venv/test.stamp ## install all that the tests need into .venv
 	@sh tools/install.sh $@ 300 "the service and its PostgreSQL into .venv: about 40 MB to download, half a minute, once" \
 		requirements.txt requirements-local.txt
 
-# No recipe: where the virtual environment's Python is gone (or a system upgrade replaced it), the stamp above is out of date.
+# No recipe: if the virtual environment's Python is missing or newer after a system upgrade, the stamp above is out of date.
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""`make bench`: this service beside what a reader would write instead, on the same machine, in alternating rounds."""
+"""`make bench`: this service and its alternatives on the same machine, in alternating rounds."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from bench.load import Measured, Wrong, install_wrk
 from bench.process import largest, running
 from bench.report import Progress, machine, memory, picture, ratios, table, versions
 
-# Node compiles its hot code while it serves: on two busy cores its lists grew four times as quick in eight seconds.
+# Node compiles hot code during the warm-up: on two busy cores its lists became four times as fast in eight seconds.
 START_SECONDS, WARM_UP_SECONDS = 8, 2
 
 
@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
 
 
 def installed(only: list[str] | None) -> list[Contestant]:
-    """Those that take part, ready to start; one whose runtime is missing is named and left out."""
+    """The contestants, installed; prints the name of one whose runtime is missing, and leaves it out."""
     chosen = []
     for contestant in CONTESTANTS:
         if only and contestant.name not in only:
@@ -48,8 +48,8 @@ def installed(only: list[str] | None) -> list[Contestant]:
 def visit(
     contestant: Contestant, database: Database, calls: Calls, options: argparse.Namespace, progress: Progress
 ) -> tuple[dict[str, Measured], float]:
-    """One contestant's part of a round: probed, warmed up and measured call by call, probed again; and the memory of
-    its largest process after that."""
+    """One contestant's part of a round: checks its answers, measures each call after a warm-up, checks again; returns
+    also the memory of its largest process."""
     measured = {}
     with running(contestant, database, options.workers) as process:
         calls.probe(process.port)
@@ -67,7 +67,7 @@ def main() -> None:
     options = arguments()
     install_wrk()
     if (load := os.getloadavg()[0]) > 0.5:
-        print(f"This machine has other work to do (load {load:.1f}): the figures will be unsteady.", file=sys.stderr)
+        print(f"Other programs keep this machine busy (load {load:.1f}): the figures will vary.", file=sys.stderr)
     contestants = installed(options.only)
     results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     sizes: dict[str, list[float]] = defaultdict(list)
@@ -93,7 +93,7 @@ def main() -> None:
         print(table(results, limits, names), ratios(results, limits, names), memory(sizes), sep="\n\n", end="\n\n")
         print(f"Medians of {options.rounds} rounds of {options.seconds} s.")
         print(*versions(contestants, options.workers, options.connections), *machine(database), sep="\n")
-        print("No request was answered wrongly.")
+        print("No answer was wrong.")
     if options.rounds >= 5 and len(contestants) == len(CONTESTANTS):
         picture(results, names)
 

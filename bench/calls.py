@@ -1,4 +1,4 @@
-"""What is measured: six calls, each with the rows it needs and the means to see that its answers were true."""
+"""The six measured calls, each with the rows that it needs and a check of its answers against the database."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bench.load import Measured, Wrong, drive, probe, write_targets
 
 @dataclass(frozen=True)
 class Users:
-    """Accounts numbered from `first` on, with as many tasks each."""
+    """Accounts numbered from `first` on, each with this many tasks."""
 
     first: int
     users: int
@@ -27,11 +27,11 @@ HUNDREDS = Users(first=5_001, users=20, tasks=100)
 WRITERS = Users(first=10_001, users=2_000, tasks=0)
 
 CALLS = ("list of 20", "list of 100", "get", "create", "update", "delete")
-DELETES_PER_SECOND = 20_000  # rows to take away, more than a server here can
+DELETES_PER_SECOND = 20_000  # rows to delete, more than any server here can
 
 
 class Calls:
-    """The six calls against one filled database."""
+    """The six calls on one filled database."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
@@ -48,7 +48,7 @@ class Calls:
         return write_targets(self.folder / name, ((user, "/api/tasks") for user in users.ids))
 
     def measure(self, call: str, port: int, connections: int, seconds: int) -> Measured:
-        """Drives one call; raises Wrong where an answer was no success, or the database does not bear it out."""
+        """Measures one call; raises Wrong if an answer was not a success, or the database contradicts the answers."""
         self.database.settle()
         match call:
             case "list of 20":
@@ -77,15 +77,15 @@ class Calls:
         return measured
 
     def add_rows(self, count: int) -> list[tuple[UUID, UUID]]:
-        """Rows for deletes to take away: their owners and ids."""
+        """Inserts rows for the deletes; returns their owners and ids."""
         return self.database.run("add_rows.sql", first=WRITERS.first, users=WRITERS.users, count=count)
 
     def clear(self) -> int:
-        time.sleep(0.5)  # what was under way when wrk stopped comes to its end
+        time.sleep(0.5)  # lets the requests finish that were in progress when wrk stopped
         return int(self.database.run("clear.sql", first=WRITERS.first, users=WRITERS.users)[0][0])
 
     def _compare(self, call: str, answered: int, rows: int, connections: int) -> None:
-        """wrk drops what is under way when its time is over: one row more per connection is right, one fewer never."""
+        """wrk drops the requests in progress at its end, so up to one more row per connection is correct."""
         if not answered <= rows <= answered + connections:
             raise Wrong(f"{call}: {answered} answers of success, but {rows} rows")
 

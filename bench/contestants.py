@@ -1,4 +1,4 @@
-"""Who is measured: how each is installed, started and stopped. All get the same database, pool and worker count."""
+"""The contestants: how each is installed and started. All have the same database, pool size and number of workers."""
 
 import json
 import os
@@ -19,7 +19,7 @@ GO_LIBRARIES = Path("/usr/share/gocode")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server that speaks the contract of the measured calls."""
+    """A server that implements the measured calls of the contract."""
 
     name: str
     folder: Path

@@ -1,4 +1,4 @@
-"""A PostgreSQL of its own for one run: the embedded one's binaries, a temporary folder, a port on this machine only."""
+"""The PostgreSQL of a benchmark run: the embedded programs, a temporary folder, a port on loopback."""
 
 import hashlib
 import os
@@ -29,12 +29,12 @@ MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 8 * 2**30
 MEMORY_MB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
 
-# Nothing that runs by its own clock may fall into one contestant's measurement and not into another's: vacuum and
-# checkpoint are called between measurements instead. What makes a commit durable is left as it comes.
+# Background work on a timer must not disturb only one contestant's measurement, so vacuum and checkpoint run between
+# measurements. The settings for durable commits stay at their defaults.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
-    "shared_buffers": f"{MEMORY_MB // 4}MB",  # what PostgreSQL's manual starts from
+    "shared_buffers": f"{MEMORY_MB // 4}MB",  # the starting value in PostgreSQL's manual
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
     "autovacuum": "off",
@@ -53,7 +53,7 @@ class Database:
 
     def run(self, file: str, **values: object) -> list[tuple[Any, ...]]:
         """Runs the one statement of `bench/sql/<file>`."""
-        # Foreign keys are right by construction here; millions of look-ups would take most of the time.
+        # The rows satisfy the foreign keys; checking millions of them would take most of the time.
         options = "-c session_replication_role=replica"
         with psycopg.connect(self.url, autocommit=True, options=options) as connection:
             cursor = connection.execute((SQL / file).read_bytes(), values)
@@ -68,7 +68,7 @@ class Database:
         return replace(self, url=url)
 
     def settle(self) -> None:
-        """Does at once what PostgreSQL would otherwise do in the middle of a measurement."""
+        """Runs the background work now that PostgreSQL would otherwise do during a measurement."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("vacuum (analyze) tasks")
             connection.execute("checkpoint")
@@ -80,20 +80,20 @@ def free_port() -> int:
 
 
 def user_id(number: int) -> UUID:
-    """The id that `fill.sql` gives to the user of that number."""
+    """The id that `fill.sql` gives to the user with this number."""
     return UUID(hashlib.md5(f"user {number}".encode(), usedforsecurity=False).hexdigest())
 
 
 def fastest_folder() -> Path:
-    """Memory, where the machine lends some as a file system: a disk costs every contestant the same, and varies."""
+    """A file system in memory if there is one: a disk slows all contestants, and its speed varies."""
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED else Path(tempfile.gettempdir())
 
 
 @contextmanager
 def server(folder: Path | None = None) -> Iterator[Database]:
-    """Starts PostgreSQL with its data below `folder`, migrates it with the service's own migrations, and takes
-    everything away again."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped after this one too
+    """Starts PostgreSQL with its data below `folder`, applies the service's migrations, and removes everything at the
+    end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the handler also stops what was started before
     programs = find_programs()
     home = Path(tempfile.mkdtemp(prefix="bench-postgres-", dir=folder))
     if os.geteuid() == 0:
@@ -118,7 +118,7 @@ def server(folder: Path | None = None) -> Iterator[Database]:
         migrate(url)
         yield Database(url, programs, settings, home)
     finally:
-        postgres.send_signal(signal.SIGQUIT)  # at once: nothing of this is kept
+        postgres.send_signal(signal.SIGQUIT)  # immediate shutdown: the data is not kept
         postgres.wait()
         shutil.rmtree(home)
 

@@ -1,4 +1,4 @@
-"""`make bench-growth`: how the service behaves as data, load and time grow. Prints figures, writes plots to specs/."""
+"""`make bench-growth`: the service with growing data, load and time. Prints figures, writes plots to specs/."""
 
 import argparse
 import sys

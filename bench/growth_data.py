@@ -1,4 +1,4 @@
-"""The growth of the data: tasks per user, rows in the table, and what a very long list does to the others."""
+"""Growing data: tasks per user, rows in the table, and the effect of a very long list on other requests."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from bench.process import running
 SPECS = ROOT / "specs"
 WORKERS, CONNECTIONS = 2, 32
 ROUNDS, SECONDS = 3, 5
-ACTIVE_USERS = 2_000  # those who ask, whatever the table holds: what grows is the data, not the traffic
+ACTIVE_USERS = 2_000  # users who send requests: the data grows, the traffic does not
 
 
 def targets(users: Users, file: Path) -> Path:
@@ -24,7 +24,7 @@ def targets(users: Users, file: Path) -> Path:
 
 
 def lists(port: int, asked: Path, connections: int) -> Measured:
-    """Measured after a warm-up over the same users."""
+    """Measures lists, after a warm-up with the same users."""
     drive(port, "GET", asked, connections, SECONDS)
     measured = drive(port, "GET", asked, connections, SECONDS)
     if measured.refused or measured.broken:
@@ -33,7 +33,7 @@ def lists(port: int, asked: Path, connections: int) -> Measured:
 
 
 def middle(runs: list[Measured]) -> Measured:
-    """The run whose latency is the median."""
+    """The run with the median latency."""
     return sorted(runs, key=lambda run: run.p50)[len(runs) // 2]
 
 
@@ -58,7 +58,7 @@ def tasks_per_user(database: Database, folder: Path) -> None:
 
 
 def rows(database: Database, folder: Path) -> None:
-    """A database for each size, all filled first, so that the rounds can alternate."""
+    """Fills a database for each size first, so that the rounds can alternate between them."""
     sizes: dict[int, Database] = {}
     asked = {}
     for total in (40_000, 400_000, 4_000_000, 10_000_000):

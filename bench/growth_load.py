@@ -1,4 +1,4 @@
-"""The growth of the load: workers, connections, requests served since the start; and the start itself."""
+"""Growing load: workers, connections, requests since the start; and the duration of the start."""
 
 import os
 import time
@@ -57,7 +57,7 @@ def connections(database: Database, folder: Path) -> None:
 
 
 def memory(database: Database, folder: Path) -> None:
-    """All calls in turn until half a million requests are answered."""
+    """Sends all calls in turn until half a million requests are answered."""
     calls = Calls(database, folder)
     served, points = 0, []
     with running(SERVICE, database, WORKERS) as process:
@@ -79,7 +79,7 @@ def memory(database: Database, folder: Path) -> None:
 
 
 def worker_pids(parent: int) -> list[int]:
-    """The processes below `parent` that serve: uvicorn starts them by multiprocessing's spawn."""
+    """The worker processes of `parent`, which uvicorn starts with multiprocessing's spawn."""
     children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
     return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 

@@ -1,4 +1,4 @@
-"""The limit: what PostgreSQL alone answers to pgbench, for the service's own statement of each call."""
+"""The upper limit: the rate of PostgreSQL alone, measured by pgbench with the service's statement for each call."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from bench.calls import HUNDREDS, READERS, WRITERS, Calls, Users
 from bench.load import NEW, Wrong
 from service.postgres.queries import DIRECTORY, parse
 
-DELETES_PER_SECOND = 60_000  # more than pgbench can
+DELETES_PER_SECOND = 60_000  # more rows than pgbench can delete
 
 
 def someone(users: Users) -> str:
@@ -18,13 +18,13 @@ def someone(users: Users) -> str:
 OWNER = "md5('user ' || :user)::uuid"
 TASK = "md5('task ' || :user || ' ' || :task)::uuid"
 SOME_TASK = someone(READERS) + f"\\set task random(1, {READERS.tasks})\n"
-# Each client takes the rows that leave its own remainder, so that no row is deleted twice.
+# Each client deletes the rows whose number modulo the number of clients is its own, so that none is deleted twice.
 NEXT_ROW = (
     f"\\set turn :turn + 1\n\\set row :turn * :clients + :client_id\n"
     f"\\set user {WRITERS.first} + mod(:row, {WRITERS.users})\n"
 )
 
-# The statement of a call, the lines of pgbench's script that choose whose turn it is, and the statement's parameters.
+# For each call: the statement, the lines of the pgbench script that choose the row, and the statement's parameters.
 SCRIPTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "list of 20": ("list_tasks", someone(READERS), (OWNER,)),
     "list of 100": ("list_tasks", someone(HUNDREDS), (OWNER,)),
@@ -36,7 +36,7 @@ SCRIPTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def measure(call: str, calls: Calls, connections: int, seconds: int) -> float:
-    """Statements per second with prepared statements, on the rows that the call itself is measured with."""
+    """Prepared statements per second, on the same rows as the call."""
     rows = len(calls.add_rows(DELETES_PER_SECOND * seconds)) if call == "delete" else 0
     calls.database.settle()
     done, rate = pgbench(call, calls, connections, seconds)
@@ -48,7 +48,7 @@ def measure(call: str, calls: Calls, connections: int, seconds: int) -> float:
 
 
 def pgbench(call: str, calls: Calls, connections: int, seconds: int) -> tuple[int, float]:
-    """The number of transactions, and how many there were per second."""
+    """The number of transactions, and their rate per second."""
     name, choice, parameters = SCRIPTS[call]
     statement = parse((DIRECTORY / "tasks.sql").read_text("utf-8"))[name].sql
     script = calls.folder / "pgbench.sql"

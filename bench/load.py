@@ -1,4 +1,4 @@
-"""Drives one server with wrk, and makes sure that what it answered was right."""
+"""Measures a server with wrk, and checks its answers."""
 
 import json
 import shutil
@@ -25,12 +25,12 @@ BODIES = {"POST": NEW, "PUT": CHANGE}
 
 
 class Wrong(Exception):
-    """A server answered something that the contract does not allow."""
+    """A server's answer violates the contract."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of wrk: what came back in time, and how long it took (milliseconds)."""
+    """The result of one run of wrk; latencies in milliseconds."""
 
     requests: int
     seconds: float
@@ -59,7 +59,7 @@ def token(user: UUID) -> str:
 
 
 def write_targets(file: Path, targets: Iterable[tuple[UUID, str]]) -> Path:
-    """The file that wrk.lua reads: who asks, and for which path."""
+    """Writes the file that wrk.lua reads: tokens and paths."""
     tokens: dict[UUID, str] = {}
     with file.open("w") as out:
         for user, path in targets:
@@ -99,7 +99,7 @@ def expect(what: str, right: bool, answer: object) -> None:
 
 
 def probe(port: int, reader: UUID, tasks: int, stranger: UUID) -> None:
-    """Every measured call once, its whole answer looked at; a stranger's try and a bad token too."""
+    """Sends every measured call once and checks the whole answer; also another user's attempt, and a bad token."""
     status, body = ask(port, "GET", "/api/tasks", reader)
     expect("the list", status == 200 and len(body["tasks"]) == tasks, (status, body))
     times = [task["created_at"] for task in body["tasks"]]

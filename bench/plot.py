@@ -1,5 +1,5 @@
-"""The plots in specs/, drawn by matplotlib. What is plotted is kept in figures.json, so that
-`python -m bench.plot` draws all of them again without a measurement."""
+"""The plots in specs/, drawn by matplotlib. The figures are stored in figures.json, so that `python -m bench.plot` can
+draw all plots again without a measurement."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ COLOURS = (OURS, "#d1542f", "#2d8a4e", "#8250df")
 Series = Mapping[str, Sequence[tuple[float, float]]]
 """Name -> points (x, y)."""
 Groups = Mapping[str, Mapping[str, float]]
-"""Group -> name -> value; the first name of a group is ours."""
+"""Group -> name -> value; the first name of a group is this service."""
 
 
 def curves(file: Path, title: str, x_name: str, y_name: str, series: Series, *, logarithmic: str = "x") -> None:
-    """Lines with their points; `logarithmic` names the axes that are."""
+    """Lines with points; `logarithmic` lists the logarithmic axes."""
     _record(file, title=title, x=x_name, y=y_name, series=series, logarithmic=logarithmic)
     figure, axes = _figure(title, height=4)
     for colour, (name, points) in zip(COLOURS, series.items(), strict=False):
@@ -91,7 +91,7 @@ def _short(value: float, _: Any) -> str:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    """The same figures give the same bytes."""
+    """Saves the plot so that the same figures give the same bytes."""
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "todo", "font.family": "sans-serif"}):
         figure.savefig(file, metadata={"Date": None}, facecolor="white")
 

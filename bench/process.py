@@ -1,4 +1,4 @@
-"""Starts one contestant as it would be deployed, and ends it with all its workers."""
+"""Starts a contestant as in production, and stops it with all its workers."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class Running:
 
 @contextmanager
 def running(contestant: Contestant, database: Database, workers: int) -> Iterator[Running]:
-    """Starts it as it would be deployed, waits until it answers, and stops it with all its workers."""
+    """Starts it as in production, waits until it answers, and at the end stops it with all its workers."""
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": database.url,
@@ -56,7 +56,7 @@ def running(contestant: Contestant, database: Database, workers: int) -> Iterato
 
 
 def wait_for_answer(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> int | None:
-    """The status of the first answer, to a list without a token; every contestant says 401."""
+    """The status of the first answer, to a list without a token; it is 401 for every contestant."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -72,8 +72,8 @@ def largest(session: int) -> float:
     """The resident memory (MB) of the largest process of a contestant: one of its workers."""
     sizes = []
     for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has just ended
-            # man 5 proc: the name stands in parentheses and may hold blanks; the session and the pages come later.
+        with suppress(OSError):  # the process has just ended
+            # man 5 proc: the name is in parentheses and may contain blanks; the session and the pages follow it.
             fields = status.read_text().rpartition(")")[2].split()
             if int(fields[3]) == session:
                 sizes.append(int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
@@ -81,7 +81,7 @@ def largest(session: int) -> float:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process as a deployment would, and after ten seconds its whole group by force."""
+    """Sends SIGTERM as in production; after ten seconds, kills the whole process group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(10)

@@ -1,4 +1,4 @@
-"""How far it is, what came out, and on what."""
+"""Progress, results, and a description of the machine."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ Results = Mapping[tuple[str, str], Sequence[Measured]]
 
 
 class Progress:
-    """A bar with what is being done and about how long it will still take; a plain line where nobody watches."""
+    """A progress bar with the current step and the remaining time; plain lines if stdout is not a terminal."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -48,7 +48,7 @@ class Progress:
 
 
 def machine(database: Database) -> list[str]:
-    """What the figures were made on."""
+    """A description of the machine that the figures come from."""
     processor = Path("/proc/cpuinfo").read_text()
     model = next(line.split(":")[1].strip() for line in processor.splitlines() if line.startswith("model name"))
     postgres = subprocess.run([database.programs / "postgres", "--version"], capture_output=True, text=True).stdout
@@ -63,7 +63,7 @@ def machine(database: Database) -> list[str]:
 
 
 def table(results: Results, limits: Limits, names: Sequence[str]) -> str:
-    """Every call and contestant, and what PostgreSQL alone can do."""
+    """The rates of all calls and contestants, and of PostgreSQL alone."""
     lines = ["| call | contestant | requests/s | p50 ms | p99 ms |", "|---|---|---:|---:|---:|"]
     for call in CALLS:
         for name in names:
@@ -75,7 +75,7 @@ def table(results: Results, limits: Limits, names: Sequence[str]) -> str:
 
 
 def ratios(results: Results, limits: Limits, names: Sequence[str]) -> str:
-    """How many times as fast the service is: its rate over the other's, the median of the rounds' own ratios."""
+    """The ratio of the service's rate to each other's: the median of the ratios of the rounds."""
     lines = [f"| the service against | {' | '.join(CALLS)} |", "|---|" + "---:|" * len(CALLS)]
     for name in [*names, ALONE]:
         cells = []
@@ -89,14 +89,14 @@ def ratios(results: Results, limits: Limits, names: Sequence[str]) -> str:
 
 
 def memory(sizes: Mapping[str, Sequence[float]]) -> str:
-    """The largest process of each contestant at the end of a round."""
+    """The memory of each contestant's largest process at the end of a round."""
     return "Memory of the largest process: " + ", ".join(
         f"{name} {median(each):.0f} MB" for name, each in sizes.items()
     )
 
 
 def picture(results: Results, names: Sequence[str]) -> None:
-    """The plot that the README shows, of a whole run only."""
+    """Draws the README's plot, from a complete run only."""
     shown = ("list of 20", "create", "update")
     groups = {call: {name: median(run.rate for run in results[name, call]) for name in names} for call in shown}
     bars(ROOT / "specs/bench.svg", "Requests per second, PostgreSQL and wrk on the same cores", groups)

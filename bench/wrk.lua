@@ -1,6 +1,6 @@
 -- wrk -s wrk.lua URL -- METHOD TARGETS [BODY]
--- TARGETS names a file with a line "token path" for each request; wrk goes through them in turn. Every request is made
--- ready before the clock starts, so that the load generator takes as little as it can of the cores it shares.
+-- TARGETS names a file with a line "token path" for each request; wrk sends them in turn. All requests are formatted
+-- before the measurement starts, so that wrk uses little processor time during it.
 
 local requests, last = {}, 0
 

@@ -1,4 +1,4 @@
-"""Folders and files that nobody else may change: what is in them decides what PostgreSQL runs and who signs tokens.
+"""Folders and files that other users must not be able to change: they hold the database and the token secret.
 
 The rules are those of ssh's StrictModes, for each folder from the root down, and for each link on the way.
 """
@@ -14,7 +14,7 @@ MAX_LINKS = 40  # as in the kernel
 
 
 def make_private_folder(path: Path) -> Path:
-    """Makes what is missing; returns the path without links; raises OSError where another user may change it."""
+    """Creates missing folders; returns the path without links; raises OSError if another user could change it."""
     folder, left, links = Path("/"), list(reversed(Path(os.path.abspath(path)).parts[1:])), 0
     while left:
         entry = folder / left.pop()
@@ -37,7 +37,7 @@ def make_private_folder(path: Path) -> Path:
 
 
 def check_private_folder(path: Path, *owners: int) -> None:
-    """Raises OSError where this is a link or no folder, or where others than these and trusted users may change it."""
+    """Raises OSError if this is a link or not a folder, or if users besides `owners` and trusted ones may change it."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(ENOTDIR, "it must be a folder, not a link", str(path))
@@ -45,7 +45,7 @@ def check_private_folder(path: Path, *owners: int) -> None:
 
 
 def open_private_file(path: Path) -> int:
-    """A descriptor of the file, made where it is missing; raises OSError where it is a link, or others may write it."""
+    """A descriptor of the file, created if missing; raises OSError if it is a link or other users may write it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         status = os.fstat(descriptor)
@@ -63,7 +63,7 @@ def open_private_file(path: Path) -> int:
 
 
 def _check(path: Path, status: os.stat_result, *owners: int, shared: bool = False) -> None:
-    """`shared`: a folder that everybody may write to is allowed if only owners can replace files in it, as in /tmp."""
+    """`shared`: allows a folder that all users may write to if only owners can replace files in it, such as /tmp."""
     if status.st_uid not in {*owners, *_trusted_users()}:
         raise PermissionError(EACCES, f"it belongs to another user, {_name(status.st_uid)}", str(path))
     writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -79,7 +79,7 @@ def _trusted_users() -> set[int]:
 
 
 def _only_member(status: os.stat_result) -> bool:
-    """Whether the group has no member but the owner, as on systems that give each user a group."""
+    """Whether the owner is the group's only member, as on systems where each user has a group."""
     members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == status.st_gid}
     try:
         members |= {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(status.st_gid).gr_mem}

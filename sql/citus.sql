@@ -1,11 +1,11 @@
--- Past one machine: tasks sharded by user, on Citus. It is the last step of those in specs/scaling.md. The owner runs it on
+-- Shards tasks by user, on Citus. It is the last step in specs/scaling.md. The owner runs it on
 -- the coordinator: psql "$MIGRATION_DATABASE_URL" -f sql/citus.sql
--- It does nothing where a step before it is missing, and says which. Run it again after a migration that makes a table;
--- what is done already stays as it is.
+-- If an earlier step is missing, it changes nothing and says which. Run it again after a migration that creates a table;
+-- what it has done before stays unchanged.
 --
 -- tasks has one shard for each part of the users, so everything of one user is on one node, and every statement names the
 -- user. users and token_cutoffs are on every node, because each log-in and each new token reads them; a sign-up writes to
--- all nodes. What else the service reads stays on the coordinator, and the other nodes know where it is.
+-- all nodes. The other tables stay on the coordinator, and the other nodes know where they are.
 
 \set ON_ERROR_STOP on
 \set VERBOSITY terse
@@ -52,7 +52,7 @@ select create_reference_table(name)
 from (values ('users'::regclass), ('token_cutoffs'::regclass)) as copied (name)
 where not exists (select from citus_tables where table_name = name);
 
--- The log-in joins the two.
+-- The log-in joins these two tables.
 select create_reference_table('token_cutoffs')
 where not exists (select from citus_tables where table_name = 'token_cutoffs'::regclass);
 
@@ -63,7 +63,7 @@ select citus_add_local_table_to_metadata(name)
 from (values ('login_attempts'::regclass), ('_yoyo_migration'::regclass)) as coordinators (name)
 where not exists (select from citus_tables where table_name = name);
 
--- The rows of before, password hashes included, are in the shards; their copies on this node's disk go.
+-- The shards now hold all rows, so this deletes the old copies on this node's disk, password hashes included.
 select truncate_local_data_after_distributing_table('tasks');
 select truncate_local_data_after_distributing_table('users');
 select truncate_local_data_after_distributing_table('token_cutoffs');

@@ -20,11 +20,11 @@ exception
 end
 $$;
 
--- Before PostgreSQL 15 everybody may make tables here.
+-- Before PostgreSQL 15, all roles may create tables in this schema.
 revoke create on schema public from public;
 grant usage on schema public to todo_service;
 
--- The role makes and reads accounts. It cannot change an e-mail or a password hash, and it cannot delete an account.
+-- The role creates and reads accounts. It cannot change an e-mail or a password hash, and it cannot delete an account.
 grant select, insert on users to todo_service;
 -- Until 1.0.0 this file granted update (email); a table that Citus makes anew gets the default privileges below.
 revoke update, delete on users from todo_service;
@@ -32,15 +32,15 @@ revoke update, delete on users from todo_service;
 -- Whole tables rather than columns: a migration that adds a column needs no grant before the new code may use it.
 grant select, insert, update, delete on tasks to todo_service;
 
--- The count of log-ins that have not succeeded.
+-- The counts of failed log-ins.
 grant select, insert, update, delete on login_attempts to todo_service;
 
--- Which tokens were ended: only the owner ends any. The default privileges below have granted more.
+-- The cutoffs of tokens: only the owner writes them. The default privileges below have granted more.
 revoke insert, update, delete on token_cutoffs from todo_service;
 grant select on token_cutoffs to todo_service;
 
--- Which migrations are applied, for the look at the start.
+-- The applied migrations, which the service checks at its start.
 grant select on _yoyo_migration to todo_service;
 
--- The tables that this owner's later migrations add.
+-- The tables that the owner's later migrations add.
 alter default privileges in schema public grant select, insert, update, delete on tables to todo_service;

@@ -1,6 +1,6 @@
-"""`make licences`: what the service needs in production, package by package, with its licence and its installed size.
+"""`make licences`: the packages that the service needs in production, with their licences and installed sizes.
 
-A licence that is not among those below fails, here and in the tests: nobody has thought about it yet.
+A licence that is not listed below is an error, here and in the tests, until somebody has examined it.
 """
 
 import re
@@ -17,7 +17,7 @@ PERMITTED = {
 
 
 def packages() -> list[Distribution]:
-    """Those that are pinned, but for those that this platform does not need."""
+    """The pinned packages, without those that this platform does not need."""
     found = []
     for name, marker in re.findall(r"^([\w.-]+)==[^\s;]+( ;)?", REQUIREMENTS.read_text("utf-8"), re.MULTILINE):
         try:
@@ -29,7 +29,7 @@ def packages() -> list[Distribution]:
 
 
 def licence(package: Distribution) -> str:
-    """What the package says of itself: in today's field, in its classifiers, or in the field of old."""
+    """The licence in the package's metadata: License-Expression, a classifier, or the old field License."""
     metadata = package.metadata
     classifiers = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License")]
     said = [*metadata.get_all("License-Expression", []), " OR ".join(classifiers), *metadata.get_all("License", [])]

@@ -1,4 +1,4 @@
-"""Today's FastAPI on asyncpg: async endpoints, one pool per process, pydantic models in and out."""
+"""Current FastAPI on asyncpg: async endpoints, one pool per process, pydantic models in and out."""
 
 import os
 from collections.abc import AsyncIterator

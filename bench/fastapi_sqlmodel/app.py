@@ -1,4 +1,4 @@
-"""The original plan's stack: FastAPI 0.109, SQLModel 0.0.14, one SQLAlchemy session per request, psycopg2.
+"""FastAPI 0.109 with SQLModel 0.0.14, one SQLAlchemy session per request, psycopg2.
 
 Written as the SQLModel tutorial and FastAPI's own full-stack template teach it: plain `def` endpoints, which FastAPI
 runs on its thread pool, and a dependency that turns the token into the current user's row.

@@ -1,15 +1,15 @@
--- The counts of log-ins and sign-ups that have not succeeded, and the pairs of account and address that have. The keys are
+-- Counts of failed log-ins and sign-ups, and the pairs of account and address that have logged in. The keys are
 -- digests: of a pair, of an address, or of a pair that has logged in before (its `attempts` is 0).
--- Each statement locks the pair's rows before the address's, so that no two of them wait for each other in a circle.
--- Citus takes only immutable expressions in DO UPDATE: excluded.expires_at - $6 stands for now(), and timestamps without
+-- Each statement locks the pair's rows before the address's, so that two statements cannot deadlock.
+-- Citus accepts only immutable expressions in DO UPDATE: excluded.expires_at - $6 stands for now(), and timestamps without
 -- a time zone for those with one.
 
 -- name: count_log_in
--- Counts a log-in before its password is looked at, so that a hundred at once are a hundred. $1 is the key of the pair, $2
+-- Counts a log-in before its password is checked, so that simultaneous log-ins are all counted. $1 is the key of the pair, $2
 -- of the address, $3 of the pair as one that has logged in before; $4 and $5 are the limits of pair and address, $6 the
--- seconds of the window. wait_seconds is null where the log-in may go on; else it was not counted, and no row is new.
--- A pair that has logged in before is held to its own limit only: others at its address cannot lock it out.
--- Sent twice, it counts twice: no harm.
+-- seconds of the window. wait_seconds is null if the log-in may continue; else it was not counted, and no row was added.
+-- A pair that has logged in before has only its own limit, so others at its address cannot lock it out.
+-- If it is sent twice, it counts twice, which is harmless.
 with before as (
     select
         max(case when key = $1 and attempts >= $4::integer then expires_at end) as pair_until,
@@ -107,8 +107,8 @@ from before
 left join address on true;
 
 -- name: take_back_attempt
--- Uncounts an attempt: one whose password was never looked at, or a sign-up that succeeded. $1 is the key of the pair, $2
--- that of the address; null where the attempt was not counted under it.
+-- Reverses the count of an attempt whose password was never checked, or of a successful sign-up. $1 is the key of the pair, $2
+-- that of the address; null if the attempt was not counted under it.
 with pair as (
     update login_attempts
     set attempts = attempts - 1
@@ -121,8 +121,8 @@ where key = $2 and attempts > 0 and (select count(key) from pair) >= 0 -- which 
 returning attempts;
 
 -- name: clear_attempts
--- After a log-in that succeeded: forgets the pair's count ($1), takes the attempt off the address's ($2, null where it was
--- not counted), and remembers the pair ($3) for $4 seconds. A pair that was remembered within a day is left as it is.
+-- After a successful log-in: deletes the pair's count ($1), subtracts the attempt from the address's ($2, null if it was
+-- not counted), and remembers the pair ($3) for $4 seconds. A pair that was remembered within the last day is not updated.
 with pair as (
     delete from login_attempts
     where key = $1
@@ -141,7 +141,7 @@ where key = $2 and attempts > 0 and (select count(key) from remembered) >= 0 -- 
 returning attempts;
 
 -- name: sweep_attempts
--- Deletes some of what has expired, and not just now: a log-in of the moment may hold such a row.
+-- Deletes some rows that expired a while ago; a log-in in progress may hold a lock on one that has just expired.
 delete from login_attempts
 where key in (
     select key from login_attempts

@@ -5,5 +5,5 @@
 select set_config('lock_timeout', '60s', false) as lock_timeout;
 
 -- name: lock_migrations
--- Waits until no other run is at work. The lock ends with its session, so a run that is killed leaves no lock behind.
+-- Waits for other runs to finish. The lock ends with its session, so a killed run leaves no lock.
 select pg_advisory_lock(7301946552) as locked;

@@ -1,5 +1,5 @@
--- Every statement on tasks. $1 is the owner, always, and the owner predicate stands inside the statement itself:
--- no row is read, changed or deleted but the owner's, and zero rows is the answer 404.
+-- Every statement on tasks. $1 is always the owner, and the statement itself contains the owner predicate: only the
+-- owner's rows are read, changed or deleted, and zero rows become the answer 404.
 -- Each returns the body of the answer, ready to send, in at most one row.
 
 -- name: list_tasks
@@ -16,16 +16,16 @@ from tasks
 where user_id = $1;
 
 -- name: get_task
--- One task of the owner's.
+-- One of the owner's tasks.
 select
     '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from tasks
 where user_id = $1 and id = $2;
 
 -- name: create_task
--- A new task for the owner. The id ($2) comes from the service, random or derived from the request's Idempotency-Key. A row
--- that has it already was made by the first sending of this statement, or by an earlier request with the key: it is
--- returned as it is now, or null where its fingerprint ($5, null without a key) is of another title or description.
+-- A new task for the owner. The id ($2) comes from the service, random or derived from the request's Idempotency-Key. If
+-- there is a row with this id, an earlier attempt of this statement or an earlier request with the key has made it: the
+-- row is returned as it is now, or null if its fingerprint ($5, null without a key) belongs to another title or description.
 with written as (
     insert into tasks (user_id, id, title, description, fingerprint)
     values ($1, $2, $3, $4, $5)
@@ -40,10 +40,10 @@ select
 from written;
 
 -- name: create_task_within_limit
--- The same, if the owner has fewer tasks than the limit ($6; 0 is none, and nothing is counted) or has this one already; else
--- no row. For an owner who logs in elsewhere ($7) the first task makes the owner's row too, without an e-mail, so that nobody
--- logs in to it here; the foreign key is checked when the whole statement is done. `held` is about how many tasks the owner
--- has. It is counted once more for that, because Citus sends a WITH that is used twice to all nodes.
+-- The same, if the owner has fewer tasks than the limit ($6; 0 is no limit, and nothing is counted) or already has this one;
+-- else no row. For a user of Better Auth ($7) the first task also inserts the user's row, without an e-mail, so that no
+-- log-in finds it; the foreign key is checked at the end of the statement. `held` is the approximate number of the owner's
+-- tasks. It is counted a second time, because Citus sends a WITH that is used twice to all nodes.
 with account as (
     insert into users (id)
     select $1
@@ -70,7 +70,7 @@ from written;
 
 -- name: update_task
 -- The fields that were sent: title ($3) and completed ($4) where not null, description ($6) where $5 says that it was sent.
--- The time moves forward even if the clock does not; at time zone keeps the addition immutable, which shards insist on.
+-- updated_at moves forward even if the clock does not; `at time zone` keeps the addition immutable, as Citus requires.
 with written as (
     update tasks
     set
@@ -120,7 +120,7 @@ select
 from present;
 
 -- name: delete_task
--- Deletes one task of the owner's; the row says that there was one.
+-- Deletes one of the owner's tasks; returns a row if there was one.
 delete from tasks
 where user_id = $1 and id = $2
 returning id;
