@@ -4,6 +4,7 @@ import ast
 import asyncio
 import contextlib
 import socket
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,8 @@ import uvicorn.server
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http import flow_control, httptools_impl
 
+from service.web import connection_limits
+from service.web.server import SEND_BUFFER_BYTES, UNACKNOWLEDGED_SECONDS, bound_socket
 from service.web.uvicorn_internals.connection import Connection
 from service.web.uvicorn_internals.graceful_server import Server
 from tests.support.api import ORIGIN, Api
@@ -261,6 +264,46 @@ async def test_an_unread_answer_stays_registered_until_it_is_read() -> None:
         await asyncio.sleep(0.1)
         assert unsent.waiting_bytes() == 0
         writer.close()
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_makes_no_progress_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With half a second in place of the ten: a client that reads slowly keeps its connection, one that reads
+    nothing loses it."""
+    monkeypatch.setattr(connection_limits, "PROGRESS_SECONDS", 0.5)
+    large = b"x" * 8_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": BODY, "body": large})
+
+    async with serving(app) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=65536)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = server.server_state.connections
+        try:
+            for _ in range(60):
+                await reader.readexactly(50_000)
+                await asyncio.sleep(0.02)
+            assert server.server_state.connections == {connection}
+            async with asyncio.timeout(10):
+                while server.server_state.connections:
+                    await asyncio.sleep(0.05)
+            assert connection.app_state["unsent_answers"].waiting_bytes() == 0
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await reader.readexactly(len(large))
+        finally:
+            writer.transport.abort()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has TCP_USER_TIMEOUT")
+def test_accepted_sockets_inherit_the_limits_of_the_listening_socket() -> None:
+    with bound_socket("127.0.0.1", 0) as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNACKNOWLEDGED_SECONDS * 1000
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER_BYTES
 
 
 @pytest.mark.anyio
