@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.answers import check
-from tests.support.api import BROWSER, Api, User
+from tests.support.api import BROWSER, User, insert_user
 from tests.support.databases import Template
 from tests.support.postgres_proxy import Moment, postgres_proxy
 from tests.support.service_process import ServiceProcess, start_service
@@ -36,7 +36,7 @@ async def clients(workers: ServiceProcess) -> AsyncIterator[list[httpx.AsyncClie
 
 @pytest.fixture
 def user(owner: psycopg.Connection) -> User:
-    return Api(httpx.AsyncClient(), owner).user()
+    return insert_user(owner)
 
 
 async def create(clients: list[httpx.AsyncClient], user: User, key: str) -> list[httpx.Response]:

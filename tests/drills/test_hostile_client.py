@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,11 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.support.api import token
-from tests.support.cgroup import memory_cgroup, peak_bytes, started_in
+from tests.support.api import insert_user
+from tests.support.cgroup import peak_bytes, start_limited_service
 from tests.support.databases import Template
 from tests.support.raw_http import MIB, post, request
-from tests.support.service_process import ServiceProcess, start_service
+from tests.support.service_process import ServiceProcess
 
 LIMIT_BYTES = 512 * MIB
 ATTACK_SECONDS = float(os.environ.get("DRILL_HOSTILE_SECONDS", "15"))
@@ -139,30 +138,23 @@ ATTACKS: dict[str, Callable[[ServiceProcess, str], None]] = {
 def test_an_attack_delays_no_other_account_and_kills_no_worker(
     template: Template, attack: Callable[[ServiceProcess, str], None]
 ) -> None:
-    users = [str(uuid.uuid4()) for _ in range(2)]
-    tokens = [token(user_id=user, email=f"{user}@example.com") for user in users]
-    with template.copy() as name, memory_cgroup(LIMIT_BYTES) as group:
+    with template.copy() as name:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            for user in users:
-                owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user, user))
+            attacker, user = insert_user(owner), insert_user(owner)
             owner.execute(
                 "insert into tasks (id, user_id, title, description)"
                 " select gen_random_uuid(), %s, repeat('x', 255), repeat(chr(1), 1000) from generate_series(1, %s)",
-                (users[0], TASKS),
+                (attacker.id, TASKS),
             )
-        with ExitStack() as stack:
-            with started_in(group):
-                service = stack.enter_context(
-                    start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="0")
-                )
+        limited = start_limited_service(LIMIT_BYTES, template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="0")
+        with limited as (service, group):
             parent = psutil.Process(service.pid)
-            while service.log.read_text().count("Application startup complete") < 2:
-                time.sleep(0.05)
+            service.wait_for_workers(2)
             before = {process.pid for process in parent.children()}
-            other = Other(service.url, tokens[1])
+            other = Other(service.url, user.token)
             with at_once(other):
                 time.sleep(1)
-                attack(service, tokens[0])
+                attack(service, attacker.token)
             after = {process.pid for process in parent.children()}
             print(f"\n{json.dumps(other.statuses)} answers by class, p99 {other.p99() * 1000:.0f} ms,", end=" ")
             print(f"peak {peak_bytes(group) / 1e6:.0f} MB, ended workers: {len(before - after)}")

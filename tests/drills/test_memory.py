@@ -4,14 +4,13 @@ import contextlib
 import os
 import socket
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg
 
-from tests.support.api import token
+from tests.support.api import insert_user
 from tests.support.databases import Template
 from tests.support.raw_http import CHUNKED, LIVEZ, TASK, post, request, sized
 from tests.support.service_process import ServiceProcess, start_service
@@ -23,14 +22,12 @@ CHUNKED_TASK = b"15\r\n" + TASK + b"\r\n0\r\n"
 
 
 def test_attacks_leave_no_memory_behind(template: Template) -> None:
-    user_id = str(uuid.uuid4())
-    user = token(user_id=user_id, email="ada@example.com")
     with (
         template.copy() as name,
         start_service(template.service_url(name), WORKERS="2", LOGIN_FAILURE_LIMIT="10") as service,
     ):
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (user_id,))
+            user = insert_user(owner).token
         _ordinary(service, user)
         before = service.memory()
         print(f"Memory after 2,000 ordinary requests: {before / 1e6:.1f} MB")

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -18,13 +17,12 @@ import psycopg
 import pytest
 
 from tests.support.api import Api, User
+from tests.support.cgroup import peak_bytes, start_limited_service
 from tests.support.databases import Template
-from tests.support.programs import missing
-from tests.support.service_process import ServiceProcess, start_service
+from tests.support.service_process import ServiceProcess
 
 pytestmark = pytest.mark.anyio
 
-CGROUP = Path("/sys/fs/cgroup/memory")
 MEMORY_BYTES = 512 * 1024 * 1024
 TASKS = int(os.environ.get("DRILL_TASKS", "10000"))
 CONNECTIONS = 300
@@ -34,24 +32,6 @@ FILL = """
     insert into tasks (user_id, id, title, description)
     select %s, gen_random_uuid(), repeat(E'\\x01', 255), repeat(E'\\x01', 1000) from generate_series(1, %s)
 """
-
-
-@contextmanager
-def limited_memory(service: ServiceProcess) -> Iterator[Path]:
-    """Moves the service's processes into a cgroup (version 1) with a memory limit; yields its folder."""
-    if os.geteuid() or not (CGROUP / "memory.limit_in_bytes").exists():
-        missing("a memory limit needs root and control groups of version 1")
-    group = CGROUP / f"todo-{service.pid}"
-    group.mkdir()
-    (group / "memory.limit_in_bytes").write_text(str(MEMORY_BYTES))
-    try:
-        for process in [psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True)]:
-            (group / "cgroup.procs").write_text(str(process.pid))
-        yield group
-    finally:
-        for pid in (group / "cgroup.procs").read_text().split():
-            (CGROUP / "cgroup.procs").write_text(pid)
-        group.rmdir()
 
 
 # Requests the list again and again on each connection and reads the answers. It runs in a separate process, so that it
@@ -102,8 +82,9 @@ async def test_the_other_account_is_answered(template: Template) -> None:
     with (
         template.copy() as name,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
-        start_service(template.service_url(name), WORKERS="2", LOG_LEVEL="warning", TASK_LIMIT="0") as service,
-        limited_memory(service) as group,
+        start_limited_service(
+            MEMORY_BYTES, template.service_url(name), WORKERS="2", LOG_LEVEL="warning", TASK_LIMIT="0"
+        ) as (service, group),
     ):
         async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
             api = Api(client, owner)
@@ -113,7 +94,7 @@ async def test_the_other_account_is_answered(template: Template) -> None:
             with flood(service, greedy):
                 await asyncio.sleep(3)
                 took, statuses = await work(api, other)
-            peak = int((group / "memory.max_usage_in_bytes").read_text())
+            peak = peak_bytes(group)
             p99 = statistics.quantiles(took, n=100)[98]
             print(f"\n{TASKS} tasks, {CONNECTIONS} connections: the other account's answers {dict(statuses)},")
             print(

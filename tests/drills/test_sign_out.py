@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import time
-import uuid
 from pathlib import Path
 
 import psycopg
@@ -11,7 +10,7 @@ import pytest
 
 from service.auth.tokens import RECHECK_SECONDS
 from tests.support import commands
-from tests.support.api import token
+from tests.support.api import insert_user, token
 from tests.support.databases import Template
 from tests.support.flooders import Client
 from tests.support.service_process import start_service
@@ -21,12 +20,9 @@ CLIENTS, PAUSE_SECONDS = 16, 0.02
 
 @pytest.mark.anyio
 async def test_no_old_token_works_after_thirty_seconds(template: Template) -> None:
-    ada, eve = (str(uuid.uuid4()) for _ in range(2))
     with template.copy() as name, start_service(template.service_url(name), WORKERS="2") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            for user in (ada, eve):
-                insert = "insert into users (id, email, password_hash) values (%s, %s, '')"
-                owner.execute(insert, (user, f"{user}@example.com"))
+            ada, eve = insert_user(owner).id, insert_user(owner).id
         stop = asyncio.Event()
         tokens = {user: [token(user_id=user, n=number) for number in range(CLIENTS // 2)] for user in (ada, eve)}
         running = {

@@ -7,15 +7,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-import httpx
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.support.api import PASSWORD, Api, User
+from tests.support.api import PASSWORD, User, insert_user
 from tests.support.databases import Template
 from tests.support.load import CONNECTIONS
-from tests.support.service_process import start_service
+from tests.support.service_process import start_service, wait_until_gone
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +53,7 @@ class Clients:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bool:
-        """Sends one request; returns whether its answer closes the connection."""
+        """Reads the answer to one request; returns whether it closes the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r")[0]))
         self.statuses[int(head[9:12])] += 1
@@ -72,15 +71,6 @@ class Clients:
         return "\r\n".join([*head, "", body]).encode()
 
 
-async def left(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """The processes that still exist after a second; Python's resource tracker may need that long to end."""
-    for _ in range(10):
-        processes = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        if processes:
-            await asyncio.sleep(0.1)
-    return processes
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_sigterm_under_load_loses_no_answer(template: Template, workers: str) -> None:
     with (
@@ -88,12 +78,11 @@ async def test_sigterm_under_load_loses_no_answer(template: Template, workers: s
         start_service(template.service_url(name), WORKERS=workers, LOGIN_FAILURE_LIMIT="0") as service,
         psycopg.connect(template.owner_url(name), autocommit=True) as owner,
     ):
-        async with httpx.AsyncClient() as client:
-            clients = Clients(service.port, Api(client, owner).user())
+        clients = Clients(service.port, insert_user(owner))
         load = asyncio.create_task(clients.run())
         await asyncio.sleep(LOAD_SECONDS)
         process = psutil.Process(service.pid)
-        workers_of_it = process.children(recursive=True)
+        workers_of_it = set(process.children(recursive=True))
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(process.wait, 30)
@@ -104,7 +93,7 @@ async def test_sigterm_under_load_loses_no_answer(template: Template, workers: s
         print(f"  {len(clients.lost)} lost {clients.lost[:3]}")
         assert (status, clients.lost) == (0, [])
         assert seconds < 20
-        assert not await left(workers_of_it)
+        await asyncio.to_thread(wait_until_gone, workers_of_it)
         assert set(clients.statuses) <= {200, 201, 401, 503}  # 503: the queue for log-ins is full
         assert row == (clients.statuses[201],)
 

@@ -58,8 +58,7 @@ async def kill(service: ServiceProcess) -> Kill:
 async def test_killing_a_worker_fails_only_its_own_requests(database_url: str, owner: psycopg.Connection) -> None:
     kills = []
     with start_service(database_url, WORKERS="2", LOGIN_FAILURE_LIMIT="0") as service:
-        while service.log.read_text().count("Application startup complete") < 2:
-            await asyncio.sleep(0.02)
+        service.wait_for_workers(2)
         async with load(service.url, owner) as running:
             for _ in range(KILLS):
                 await asyncio.sleep(2)

@@ -110,7 +110,7 @@ def test_the_port_is_closed_until_a_worker_is_ready(database_url: str, tmp_path:
 
 def test_the_port_is_closed_while_all_workers_have_ended(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
-        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
+        service.wait_for_workers(2)
         for worker in worker_processes(service.pid):
             worker.kill()
         frozen = freeze_workers(service.pid, 2)
@@ -124,7 +124,7 @@ def test_the_port_is_closed_while_all_workers_have_ended(database_url: str) -> N
 
 def test_one_worker_keeps_answering_when_the_other_ends(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
-        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
+        service.wait_for_workers(2)
         kept, killed = worker_processes(service.pid)
         killed.kill()
         frozen = freeze_workers(service.pid, 1, but=(kept, killed))
@@ -147,14 +147,14 @@ def test_a_worker_that_fails_at_the_first_start_ends_the_service(copy: Path) -> 
 
 def test_workers_that_fail_later_are_restarted_with_growing_pauses(database_url: str, copy: Path) -> None:
     with start_service(database_url, WORKERS="2", PYTHONPATH=str(copy)) as service:
-        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 2)
+        service.wait_for_workers(2)
         with broken(copy):
             worker_processes(service.pid)[0].kill()
             wait_for("a second failure", lambda: "status 1, the next starts in 4 s" in service.log.read_text())
             assert is_answered(service.port)
         pauses = re.findall(r"ended \w+ (?:status|signal) (\d), the next starts in (\d+) s", service.log.read_text())
         assert pauses == [("9", "0"), ("1", "2"), ("1", "4")]
-        wait_for("two workers", lambda: service.log.read_text().count("Application startup complete") == 3)
+        service.wait_for_workers(3)
 
 
 def test_a_port_that_another_process_took_during_the_start_is_one_sentence(tmp_path: Path) -> None:

@@ -4,13 +4,12 @@ import contextlib
 import signal
 import socket
 import time
-import uuid
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
-from tests.support.api import token
+from tests.support.api import insert_user
 from tests.support.raw_http import LIVEZ, TASK, connect, post, sized
 from tests.support.service_process import start_service
 
@@ -26,9 +25,7 @@ def wait_until_refused(port: int) -> None:
 def test_a_stopping_service_answers_its_connections_and_accepts_no_others(
     database_url: str, owner: psycopg.Connection, workers: str
 ) -> None:
-    ada = str(uuid.uuid4())
-    owner.execute("insert into users (id, email, password_hash) values (%s, 'ada@example.com', '')", (ada,))
-    begun = post(token(user_id=ada, email="ada@example.com"), sized(TASK), body=TASK[:5])
+    begun = post(insert_user(owner).token, sized(TASK), body=TASK[:5])
     with start_service(database_url, WORKERS=workers) as service:
         process = psutil.Process(service.pid)
         with connect(service.port) as idle, connect(service.port) as silent, connect(service.port) as half:

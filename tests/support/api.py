@@ -83,12 +83,16 @@ class Api:
         return task
 
     def user(self) -> User:
-        """Inserts a user directly, because bcrypt makes a sign-up take a quarter of a second."""
         assert self.owner is not None
-        user_id = str(uuid.uuid4())
-        email = f"{user_id}@example.com"
-        self.owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user_id, email))
-        return User(user_id, email, token(user_id=user_id, email=email))
+        return insert_user(self.owner)
+
+
+def insert_user(owner: psycopg.Connection) -> User:
+    """Inserts a user directly, because bcrypt makes a sign-up take a quarter of a second."""
+    user_id = str(uuid.uuid4())
+    email = f"{user_id}@example.com"
+    owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user_id, email))
+    return User(user_id, email, token(user_id=user_id, email=email))
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:

@@ -4,10 +4,11 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.programs import missing
+from tests.support.service_process import ServiceProcess, start_service
 
 VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")
@@ -40,6 +41,15 @@ def started_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         (folder.parent / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@contextmanager
+def start_limited_service(limit: int, database_url: str, **settings: str) -> Iterator[tuple[ServiceProcess, Path]]:
+    """The service with a memory limit for all its processes together, and the folder of their cgroup."""
+    with memory_cgroup(limit) as group, ExitStack() as stack:
+        with started_in(group):
+            service = stack.enter_context(start_service(database_url, **settings))
+        yield service, group
 
 
 def peak_bytes(folder: Path) -> int:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from tests.support.api import token
+from tests.support.api import insert_user
 from tests.support.commands import PROJECT
 from tests.support.databases import Template
 from tests.support.service_process import ServiceProcess, start_service
@@ -28,11 +27,10 @@ class Report(NamedTuple):
 @contextmanager
 def target(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
     """The service without a limit on failed log-ins, and a user's token."""
-    user_id, email = str(uuid.uuid4()), "ada@example.com"
     with template.copy() as name, start_service(template.service_url(name), LOGIN_FAILURE_LIMIT="0") as service:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (user_id, email))
-        yield service, token(user_id=user_id, email=email)
+            user = insert_user(owner)
+        yield service, user.token
 
 
 def run(service: ServiceProcess, user: str, folder: Path, examples: int, *options: str) -> Report:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.support.api import BROWSER, PASSWORD, token
+from tests.support.api import BROWSER, PASSWORD, insert_user, token
 from tests.support.model import Person, tag
 from tests.support.model_inputs import MALFORMED_IDS
 
@@ -49,11 +49,7 @@ class World:
         self.threads.shutdown()
 
     def insert_person(self) -> None:
-        user_id = str(uuid.uuid4())
-        email = f"{user_id}@example.com"
-        values = (user_id, email)
-        self.owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", values)
-        self.people.append(Person(user_id, email, token(user_id=user_id, email=email)))
+        self.people.append(Person(*insert_user(self.owner)))
 
     def person(self, who: int) -> Person:
         return self.people[who % len(self.people)]

@@ -60,6 +60,13 @@ class ServiceProcess:
         self.url, self.port = answers[1], int(answers[2])
         return self
 
+    def wait_for_workers(self, count: int) -> None:
+        """Waits until the log says that workers have started for the `count`th time."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.log.read_text().count("Application startup complete") < count:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
     def processes(self) -> set[psutil.Process]:
         """The service and its workers."""
         process = psutil.Process(self.pid)

@@ -1,13 +1,12 @@
 """The service and a user for raw HTTP. After every test, the service must still answer and have logged no traceback."""
 
 import time
-import uuid
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.support.api import token
+from tests.support.api import insert_user
 from tests.support.databases import Template
 from tests.support.raw_http import LIVEZ, exchange
 from tests.support.service_process import ServiceProcess
@@ -26,7 +25,5 @@ def service(service: ServiceProcess) -> Iterator[ServiceProcess]:
 @pytest.fixture(scope="module")
 def user(template: Template, service_database: str) -> str:
     """The token of an existing user."""
-    user_id = str(uuid.uuid4())
     with psycopg.connect(template.owner_url(service_database), autocommit=True) as owner:
-        owner.execute("insert into users (id, email, password_hash) values (%s, 'a@example.com', '')", (user_id,))
-    return token(user_id=user_id, email="a@example.com")
+        return insert_user(owner).token

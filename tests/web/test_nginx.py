@@ -2,7 +2,6 @@
 
 import json
 import socket
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.support.answers import assert_error, check
-from tests.support.api import BROWSER, PASSWORD, User, token
+from tests.support.api import BROWSER, PASSWORD, User, insert_user
 from tests.support.databases import Template
 from tests.support.nginx import Nginx, nginx
 from tests.support.service_process import ServiceProcess, start_service
@@ -31,11 +30,9 @@ class Site(NamedTuple):
 
 @pytest.fixture(scope="module")
 def site(template: Template) -> Iterator[Site]:
-    ada = str(uuid.uuid4())
-    user = User(ada, "ada@example.com", token(user_id=ada, email="ada@example.com"))
     with template.copy() as name:
         with psycopg.connect(template.owner_url(name), autocommit=True) as owner:
-            owner.execute("insert into users (id, email, password_hash) values (%s, %s, '')", (ada, user.email))
+            user = insert_user(owner)
         proxies = {"TRUSTED_PROXIES": "127.0.0.1", "LOGIN_FAILURE_LIMIT": "3"}
         with start_service(template.service_url(name), **proxies) as service, nginx(service.port) as proxy:
             yield Site(proxy, service, user)
