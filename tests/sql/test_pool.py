@@ -159,7 +159,7 @@ async def test_all_waits_of_a_request_have_one_deadline(
             await asyncio.sleep(4)
             before.commit()
             assert_error(await answer, 503, "Service temporarily unavailable")
-            assert 5 <= time.monotonic() - started < 8
+            assert 4.9 <= time.monotonic() - started < 8
 
 
 async def test_a_token_does_not_wait_for_the_check_of_others(
@@ -173,7 +173,7 @@ async def test_a_token_does_not_wait_for_the_check_of_others(
             await asyncio.sleep(2)
             started = time.monotonic()
             assert_error(await api.list_tasks(api.user()), 503, "Service temporarily unavailable")
-            assert 5 <= time.monotonic() - started < 7.5
+            assert 4.9 <= time.monotonic() - started < 7.5
             assert_error(await first, 503, "Service temporarily unavailable")
 
 

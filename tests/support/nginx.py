@@ -52,6 +52,16 @@ class Nginx:
         """nginx's log entries of all requests."""
         return [json.loads(line) for line in (self.folder / "access").read_text().splitlines()]
 
+    def wait_for_request(self, request_id: str) -> dict[str, Any]:
+        """The log entry of this request, which nginx writes after it has sent the answer."""
+        deadline = time.monotonic() + 10
+        while True:
+            for line in self.requests():
+                if line["id"] == request_id:
+                    return line
+            assert time.monotonic() < deadline, f"nginx did not log {request_id}"
+            time.sleep(0.05)
+
 
 @contextmanager
 def nginx(*instances: int, **site: str) -> Iterator[Nginx]:

@@ -183,7 +183,7 @@ def test_one_request_id_in_the_answer_and_in_both_logs(site: Site, given: str) -
         check(answer)
         request_id = answer.headers["x-request-id"]
         assert (request_id == given) == (given == "abc-1.2_3")
-        assert any(line["id"] == request_id for line in site.proxy.requests())
+        site.proxy.wait_for_request(request_id)
         wait_for_log(site.service, request_id)
 
 
