@@ -63,13 +63,14 @@ def server() -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="todo-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="todo-tests-", dir=guard.folder_for_databases()) as folder:
         embedded = Embedded(Path(folder) / "data", say=lambda _: None)
         try:
             embedded.start()
             with psycopg.connect(embedded.url, autocommit=True) as owner:
                 for name in ("fsync", "synchronous_commit", "full_page_writes"):
                     owner.execute(SQL("alter system set {} = off").format(Identifier(name)))
+                owner.execute("alter system set max_wal_size = '256MB'")  # the data may lie in memory
                 owner.execute("select pg_reload_conf()")
             yield embedded.url
         finally:

@@ -1,8 +1,8 @@
 """A process that ends what a test run leaves behind, whether the run finishes, is interrupted or is killed.
 
-The whole run uses one temporary folder. The guard's stdin is a pipe that only the run holds open, so it closes when the
-run is gone. Then the guard ends every process that works in that folder, names it in its command, or has it as TMPDIR,
-with all their children, and removes the folder.
+The whole run uses one temporary folder, and for databases one in memory. The guard's stdin is a pipe that only the run
+holds open, so it closes when the run is gone. Then the guard ends every process that works in the temporary folder,
+names it in its command, or has it as TMPDIR, with all their children, and removes both folders.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 3 * 2**30
 POLITE_SECONDS = 5
 SECONDS = 30
 
@@ -27,6 +29,22 @@ def start() -> subprocess.Popen[bytes]:
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     command = [sys.executable, __file__, folder]
     return subprocess.Popen(command, cwd="/", env={}, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def folder_in_memory(folder: Path) -> Path:
+    """The second folder of the run with this temporary folder; it need not exist."""
+    return MEMORY / folder.name
+
+
+def folder_for_databases() -> Path:
+    """In memory where there is enough of it: to copy a database takes 12 ms there, and up to 370 ms on a disk."""
+    folder = Path(tempfile.gettempdir())
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_NEEDED:
+        return folder
+    in_memory = folder_in_memory(folder)
+    in_memory.mkdir(exist_ok=True)
+    in_memory.chmod(0o1777)
+    return in_memory
 
 
 def stop(guard: subprocess.Popen[bytes]) -> None:
@@ -70,7 +88,8 @@ def runs(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    run = os.getppid()
+    run, folder = os.getppid(), Path(sys.argv[1])
     sys.stdin.read()
-    end_processes(Path(sys.argv[1]), {os.getpid(), run})
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    end_processes(folder, {os.getpid(), run})
+    shutil.rmtree(folder_in_memory(folder), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

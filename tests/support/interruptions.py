@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support import start_everything
 from tests.support.commands import PROJECT
-from tests.support.guard import processes_of, runs
+from tests.support.guard import folder_in_memory, processes_of, runs
 from tests.support.programs import find
 
 
@@ -26,7 +26,7 @@ def interrupt(*signals: signal.Signals, workers: int) -> None:
             run = subprocess.Popen(command, cwd=PROJECT, env=os.environ | values, stdout=output, stderr=output)
         wait_until(lambda: ready.exists() or run.poll() is not None)
         assert run.poll() is None, log.read_text()
-        started = processes_of(folder)
+        started, temporary = processes_of(folder), list(folder.iterdir())
         programs = {each for each in ("nginx", "pgbouncer", "chromium") if find(each)}
         assert {"postgres", *programs} <= {process.name() for process in started}
         for number in signals:
@@ -35,6 +35,7 @@ def interrupt(*signals: signal.Signals, workers: int) -> None:
         run.wait(60)
         wait_until(lambda: not any(map(runs, started)))
         wait_until(lambda: not list(folder.iterdir()))
+        wait_until(lambda: not any(folder_in_memory(each).exists() for each in temporary))
 
 
 def wait_until(condition: Callable[[], object]) -> None:
