@@ -129,6 +129,11 @@ class Machine(RuleBasedStateMachine):
         _, task_id = self._find(who, which)
         model.refused(self.world.operate(operation, task_id, self.world.ended), 401, "Unauthorized")
 
+    @step(who=inputs.some, which=inputs.tasks, operation=inputs.operations)
+    def use_a_token_that_the_operator_has_ended(self, who: int, which: tuple[str, int], operation: str) -> None:
+        _, task_id = self._find(who, which)
+        model.refused(self.world.operate(operation, task_id, self.world.signed_out()), 401, "Unauthorized")
+
     @step(who=inputs.some, which=inputs.tasks)
     def delete_thrice_at_once(self, who: int, which: tuple[str, int]) -> None:
         person, task_id = self._find(who, which)

@@ -40,6 +40,15 @@ class World:
         time.sleep(expires - time.time() + 0.01)
         return authorization
 
+    def signed_out(self) -> str:
+        """A token that was ended before the service sees it for the first time: a token that it remembers stays valid
+        for up to 30 seconds."""
+        user_id = str(uuid.uuid4())
+        self.owner.execute(
+            "insert into token_cutoffs (user_id, valid_from) values (%s, now() + interval '1 minute')", (user_id,)
+        )
+        return f"Bearer {token(user_id=user_id)}"
+
     def differs(self, error: Exception) -> None:
         """Keeps the first difference, because hypothesis reports one caused by a race only as flaky."""
         self.difference = self.difference or f"the first difference after {self.steps}: {error}".replace("\n", " ")
