@@ -17,6 +17,7 @@ from tests.support.databases import Template
 from tests.support.service_process import ServiceProcess, start_service
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+SETTINGS = Path(__file__).with_name("schemathesis.toml")
 
 
 class Report(NamedTuple):
@@ -35,7 +36,8 @@ def target(template: Template) -> Iterator[tuple[ServiceProcess, str]]:
 
 def run(service: ServiceProcess, user: str, folder: Path, examples: int, *options: str) -> Report:
     """Up to `examples` requests for each operation and phase; fails with Schemathesis's own report."""
-    command = [str(PROGRAM), "run", f"{service.url}/openapi.json", "--checks", "all", "--mode", "all"]
+    command = [str(PROGRAM), "--config-file", str(SETTINGS), "run", f"{service.url}/openapi.json"]
+    command += ["--checks", "all", "--mode", "all"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--no-color"]
     command += ["--header", f"Authorization: Bearer {user}", "--report", "json", "--report-json-path", "report.json"]
     # bcrypt runs at a low priority, so on a busy machine a log-in takes long.
