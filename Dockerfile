@@ -1,6 +1,6 @@
 # The production image: the service and its statements. It needs DATABASE_URL and BETTER_AUTH_SECRET, in its environment
 # or as files in /run/secrets, and FRONTEND_URL. Migrate first with `docker run … python -m service migrate`.
-# compose.yaml runs all of it.
+# compose.yaml runs the whole system.
 FROM python:3.13-slim AS packages
 COPY requirements.txt requirements-jwks.txt ./
 RUN python -m venv --without-pip /venv \
@@ -13,9 +13,9 @@ WORKDIR /app
 COPY sql sql
 COPY service service
 ENV PATH=/venv/bin:$PATH HOST=0.0.0.0 PORT=8000 METRICS_HOST=0.0.0.0 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# The base image comes without bytecode, and nobody may write it later: each process would compile what it imports.
+# The base image has no bytecode, and processes may not write it later, so each one would compile its imports.
 RUN python -m compileall -q -j 0 . "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-# Numbers, so that an orchestrator can see that it is not root.
+# Numeric ids, so that an orchestrator can check that it is not root.
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", \

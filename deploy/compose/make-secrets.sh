@@ -1,5 +1,5 @@
-# compose.yaml's: makes the passwords and the token secret once. The volume "service" has what the service needs,
-# "owner" what only the database and the migration need.
+# Run by compose.yaml: generates the passwords and the token secret once. The volume "service" has those of the service,
+# "owner" those that only the database and the migration need.
 set -eu
 [ ! -e /service/better_auth_secret ] || exit 0
 umask 077
@@ -10,7 +10,7 @@ printf %s "$owner" >/owner/password
 printf %s "postgresql://postgres:$owner@database/postgres?sslmode=disable" >/owner/database_url
 printf %s "$service" >/service/password
 printf %s "postgresql://todo_service:$service@database/postgres?sslmode=disable" >/service/database_url
-# Those who read them in the image of the service; PostgreSQL's reads its own as root.
+# The user of the service's image must read them; PostgreSQL's image reads its own as root.
 chmod 755 /owner /service
 random >/service/better_auth_secret
 chown 10001:10001 /owner/database_url /service/database_url /service/better_auth_secret

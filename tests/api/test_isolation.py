@@ -71,8 +71,8 @@ async def test_another_users_task_gets_the_same_404_as_an_unknown_task(api: Api,
         assert answers[0].status_code in ({405} if method in ("POST", "PATCH") else {404, 400})
         assert answers[0].status_code != 400 or method == "PUT"
         if method != "PUT":
-            odd = await api.request(method, f"/api/tasks/{task['id']}x", eve, json=sent)
-            assert everything_but_its_id(odd) == everything_but_its_id(answers[0])
+            malformed = await api.request(method, f"/api/tasks/{task['id']}x", eve, json=sent)
+            assert everything_but_its_id(malformed) == everything_but_its_id(answers[0])
     assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
 
 
@@ -87,7 +87,7 @@ async def test_a_valid_change_to_another_users_task_is_404_and_changes_nothing(a
 
 async def test_the_owner_is_the_tokens_user_whatever_else_the_client_sends(api: Api) -> None:
     ada, eve = api.user(), api.user()
-    hers = await api.task(ada)
+    adas_task = await api.task(ada)
     forged = {
         "X-User-Id": ada.id,
         "X-Forwarded-User": ada.id,
@@ -95,7 +95,7 @@ async def test_the_owner_is_the_tokens_user_whatever_else_the_client_sends(api: 
         "X-HTTP-Method-Override": "PUT",
     }
     query = f"?user_id={ada.id}&sub={ada.id}&owner={ada.id}"
-    body = {"title": "Mine", "user_id": ada.id, "id": hers["id"], "owner": ada.id}
+    body = {"title": "Mine", "user_id": ada.id, "id": adas_task["id"], "owner": ada.id}
     created = await api.request("POST", f"/api/tasks{query}", eve, headers=forged, json=body)
     task = created.json()["task"]
     assert (created.status_code, task["user_id"]) == (201, eve.id)
@@ -103,9 +103,9 @@ async def test_the_owner_is_the_tokens_user_whatever_else_the_client_sends(api: 
     changed = await api.request("PUT", path, eve, headers=forged, json={**body, "title": "Still mine"})
     assert changed.json()["task"]["user_id"] == eve.id
     assert (await api.get(f"/api/tasks{query}", eve, headers=forged)).json()["tasks"] == [changed.json()["task"]]
-    theirs = f"/api/tasks/{hers['id']}{query}"
+    theirs = f"/api/tasks/{adas_task['id']}{query}"
     assert_error(await api.request("DELETE", theirs, eve, headers=forged), 404, "Task not found")
-    assert (await api.list_tasks(ada)).json() == {"tasks": [hers]}
+    assert (await api.list_tasks(ada)).json() == {"tasks": [adas_task]}
 
 
 async def test_two_users_tasks_with_the_same_id_are_separate(api: Api, owner: psycopg.Connection) -> None:

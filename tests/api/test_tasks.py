@@ -97,7 +97,10 @@ async def test_create_ignores_the_fields_that_a_client_may_not_set(api: Api) -> 
             "updated_at": "1999-01-01T00:00:00Z",
         },
         {"completed": True},
-        *(dict.fromkeys(("completed", "id", "user_id", "created_at", "updated_at", "owner", ""), odd) for odd in ODD),
+        *(
+            dict.fromkeys(("completed", "id", "user_id", "created_at", "updated_at", "owner", ""), value)
+            for value in ODD
+        ),
     ]
     for forgery in forgeries:
         task = await api.task(user, title="Mine", **forgery)

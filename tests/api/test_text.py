@@ -85,8 +85,8 @@ async def test_a_description_has_up_to_1000_code_points_and_is_not_trimmed(api: 
 async def test_text_of_another_type_is_400(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
-    odd: tuple[Any, ...] = (1, 0, 1.5, True, False, [], ["x"], {}, {"a": "x"})
-    for value in odd:
+    invalid: tuple[Any, ...] = (1, 0, 1.5, True, False, [], ["x"], {}, {"a": "x"})
+    for value in invalid:
         for field in ("title", "description"):
             assert_error(await api.create_task(user, **{field: value}), 400)
             assert_error(await api.update_task(user, task["id"], **{field: value}), 400)

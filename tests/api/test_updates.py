@@ -99,8 +99,8 @@ async def test_put_ignores_the_fields_that_a_client_may_not_set(api: Api) -> Non
 async def test_completed_is_a_json_boolean_and_nothing_else(api: Api) -> None:
     user = api.user()
     task = await api.task(user)
-    odd: tuple[Any, ...] = ("true", "false", "", "yes", 1, 0, 1.0, None, [], [True], {})
-    for bad in odd:
+    invalid: tuple[Any, ...] = ("true", "false", "", "yes", 1, 0, 1.0, None, [], [True], {})
+    for bad in invalid:
         response = await api.update_task(user, task["id"], completed=bad)
         assert response.status_code == 400, bad
         assert_error(response, 400)

@@ -44,7 +44,7 @@ def of_an_unknown_key(known: User) -> User:
     return User("", "", jwt.encode(claims, Ed25519PrivateKey.generate(), "EdDSA", {"kid": "unknown"}))
 
 
-def somebody(installation: BetterAuth) -> User:
+def new_user(installation: BetterAuth) -> User:
     return installation.sign_up(f"{uuid.uuid4()}@example.com").user()
 
 
@@ -55,7 +55,7 @@ async def status(api: Api, user: User) -> int:
 async def test_a_new_user_of_better_auth_works_with_tasks_over_http(
     installation: BetterAuth, template: Template
 ) -> None:
-    ada, eve = somebody(installation), somebody(installation)
+    ada, eve = new_user(installation), new_user(installation)
     with (
         template.copy() as name,
         start_service(template.service_url(name), BETTER_AUTH_URL=installation.url) as service,
@@ -69,7 +69,7 @@ async def test_a_new_user_of_better_auth_works_with_tasks_over_http(
 
 
 async def test_a_second_user_sees_no_tasks_of_the_first(api: Api, installation: BetterAuth) -> None:
-    ada, eve, local = somebody(installation), somebody(installation), api.user()
+    ada, eve, local = new_user(installation), new_user(installation), api.user()
     task = await api.task(ada)
     for stranger in (eve, local):
         assert (await api.list_tasks(stranger)).json() == {"tasks": []}
@@ -84,7 +84,7 @@ async def test_a_second_user_sees_no_tasks_of_the_first(api: Api, installation: 
 async def test_only_the_first_task_inserts_the_user(
     api: Api, installation: BetterAuth, owner: psycopg.Connection
 ) -> None:
-    ada = somebody(installation)
+    ada = new_user(installation)
     await api.list_tasks(ada)
     for answer in (await api.get_task(ada, ada.id), await api.update_task(ada, ada.id, title="x")):
         assert_error(answer, 404, "Task not found")
@@ -103,7 +103,7 @@ async def test_a_connection_lost_during_the_first_task_does_not_affect_the_clien
 ) -> None:
     url = template._replace(pooler="").service_url(database_name)
     async with postgres_proxy(url) as proxy, serve(settings(proxy.url(), better_auth_url=installation.url)) as api:
-        ada = somebody(installation)
+        ada = new_user(installation)
         proxy.cut("create_task_within_limit", moment)
         task = await api.task(ada)
         assert not proxy.cuts_left
@@ -111,7 +111,7 @@ async def test_a_connection_lost_during_the_first_task_does_not_affect_the_clien
 
 
 async def test_every_task_is_one_statement(api: Api, installation: BetterAuth, statements: list[str]) -> None:
-    ada = somebody(installation)
+    ada = new_user(installation)
     await api.task(ada)
     await api.task(ada)
     await api.list_tasks(ada)
@@ -134,7 +134,7 @@ async def test_an_account_with_the_same_email_is_another_user(api: Api, installa
 async def test_a_hs256_token_of_an_unknown_user_inserts_no_user(
     api: Api, installation: BetterAuth, owner: psycopg.Connection
 ) -> None:
-    ada = somebody(installation)
+    ada = new_user(installation)
     gone = api.user()
     owner.execute("delete from users")
     for user_id in (ada.id, gone.id):
@@ -152,7 +152,7 @@ async def test_issuer_and_subject_together_identify_a_user(
     claims = jwt.decode(first.token, options={"verify_signature": False})
     assert (claims["sub"], claims["iss"], claims["aud"]) == (person.id, installation.url, installation.url)
     with start(better_auth_app) as other:
-        stranger = somebody(other)
+        stranger = new_user(other)
         assert await status(api, stranger) == 401
         async with serve(settings(database_url, better_auth_url=other.url)) as elsewhere:
             assert (await elsewhere.list_tasks(stranger)).json() == {"tasks": []}
@@ -164,7 +164,7 @@ async def test_tokens_of_every_algorithm_of_better_auth_are_accepted(
     better_auth_app: Path, database_url: str, alg: str
 ) -> None:
     with start(better_auth_app, alg=alg) as installation:
-        user = somebody(installation)
+        user = new_user(installation)
         assert jwt.get_unverified_header(user.token)["alg"] == alg
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
             assert (await api.create_task(user)).status_code == 201
@@ -173,7 +173,7 @@ async def test_tokens_of_every_algorithm_of_better_auth_are_accepted(
 async def test_no_token_is_accepted_after_its_exp(better_auth_app: Path, database_url: str) -> None:
     with start(better_auth_app, life="5s") as installation:
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
-            user = somebody(installation)
+            user = new_user(installation)
             expires = jwt.decode(user.token, options={"verify_signature": False})["exp"]
             assert await status(api, user) == 200
             await asyncio.sleep(expires - time.time() + 0.01)
@@ -221,7 +221,7 @@ async def test_tokens_work_again_after_the_key_server_was_down(
     monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app) as installation:
         person = installation.sign_up("ada@example.com")
-        known, not_yet_seen, second = person.user(), person.user(), somebody(installation)
+        known, not_yet_seen, second = person.user(), person.user(), new_user(installation)
         async with serve(settings(database_url, better_auth_url=installation.url)) as api:
             assert await status(api, known) == 200
             # The key server hangs: it accepts connections and does not answer.
@@ -239,7 +239,7 @@ async def test_tokens_work_again_after_the_key_server_was_down(
             with start(better_auth_app, installation.port) as again:
                 assert again.url == installation.url
                 await asyncio.sleep(RETRY_SECONDS)
-                assert await status(api, somebody(again)) == 200
+                assert await status(api, new_user(again)) == 200
                 assert_error(await api.list_tasks(unknown), 401, "Unauthorized")
 
 
@@ -248,11 +248,11 @@ async def test_the_service_starts_while_the_key_server_is_down(
 ) -> None:
     monkeypatch.setattr(better_auth, "UNKNOWN_SECONDS", RETRY_SECONDS)
     with start(better_auth_app) as installation:
-        early = somebody(installation)
+        early = new_user(installation)
     async with serve(settings(database_url, better_auth_url=installation.url), owner) as api:
         assert_error(await api.list_tasks(early), 503, "Service temporarily unavailable")
         assert await status(api, api.user()) == 200
         with start(better_auth_app, installation.port) as again:
             await asyncio.sleep(RETRY_SECONDS)
-            assert await status(api, somebody(again)) == 200
+            assert await status(api, new_user(again)) == 200
             assert_error(await api.list_tasks(early), 401, "Unauthorized")

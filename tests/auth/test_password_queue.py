@@ -98,7 +98,7 @@ async def test_a_request_that_waits_too_long_in_the_queue_is_503(
     assert queue.queue == 1
 
 
-async def test_nobody_waits_for_a_thread_beyond_the_deadline_of_the_request(queue: Passwords) -> None:
+async def test_no_request_waits_for_a_thread_beyond_its_deadline(queue: Passwords) -> None:
     soon = HOME._replace(deadline=asyncio.get_running_loop().time() + 0.01)
     for call in (queue.matches("x", CHEAP, soon), queue.hash("a password", soon)):
         with pytest.raises(ApiError, match="temporarily unavailable"):

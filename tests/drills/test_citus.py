@@ -38,26 +38,26 @@ def citus() -> Iterator[Cluster]:
 def test_citus_sql_reports_a_missing_step() -> None:
     with cluster() as single, single.connect("postgres") as superuser:
         roles, extension, nodes, last = single.steps()
-        said = [single.refusal(last)]
+        messages = [single.refusal(last)]
         single.run(roles)
         single.run(extension)
         superuser.execute("create schema other")
-        said.append(single.refusal(last.replace("todo_owner", "postgres")))
+        messages.append(single.refusal(last.replace("todo_owner", "postgres")))
         for change, back in BROKEN:
             superuser.execute(change.encode())
-            said.append(single.refusal(last))
+            messages.append(single.refusal(last))
             superuser.execute(back.encode())
         for statement in nodes.splitlines()[1:4]:
-            said.append(single.refusal(last))
+            messages.append(single.refusal(last))
             superuser.execute(statement.encode())
-        said.append(single.refusal(last))
+        messages.append(single.refusal(last))
         for statement in nodes.splitlines()[4:6]:
             superuser.execute(statement.encode())
         single.stop(WORKERS[1])
-        said.append(single.refusal(last))
+        messages.append(single.refusal(last))
         single.start(WORKERS[1])
         first, second = single.run(last), single.run(last)
-    assert [sentence.split(":")[0] for sentence in said] == [
+    assert [sentence.split(":")[0] for sentence in messages] == [
         "Citus is missing",
         "The owner of the tables has to run this file.",
         "The tables are missing",

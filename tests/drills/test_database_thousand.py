@@ -66,15 +66,15 @@ async def test_a_thousand_simultaneous_requests_are_answered(database_url: str, 
                 await api.task(user)
         await median_latencies(owner, user, service, other)
         (before, _), memory = await median_latencies(owner, user, service, other), service.memory()
-        everybody = await connect(service, CONNECTIONS)
+        all_streams = await connect(service, CONNECTIONS)
         answers: list[tuple[int, float]] = []
         most = memory
         began = time.monotonic()
         for _ in range(ROUNDS):
-            answers += await asyncio.gather(*(ask(streams, user) for streams in everybody))
+            answers += await asyncio.gather(*(ask(streams, user) for streams in all_streams))
             most = max(most, service.memory())
         took = time.monotonic() - began
-        for _, writer in everybody:
+        for _, writer in all_streams:
             writer.close()
         await asyncio.sleep(1)
         after, others = await median_latencies(owner, user, service, other)

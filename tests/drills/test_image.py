@@ -175,8 +175,8 @@ def test_settings_are_read_from_files_and_a_missing_data_dir_is_an_error(
     (tmp_path / "database_url").write_text("postgresql://todo:todo@127.0.0.1:1/todo\n")
     (tmp_path / "better_auth_secret").write_text("too short\n")
     command = ["run", "--rm", f"--user={NO_NAME}", *RESTRICTED, f"--volume={tmp_path}:/run/secrets:ro"]
-    status, said = docker.run(*command, image)
-    assert status == 2 and said.startswith("BETTER_AUTH_SECRET must be at least 32 bytes long")
+    status, output = docker.run(*command, image)
+    assert status == 2 and output.startswith("BETTER_AUTH_SECRET must be at least 32 bytes long")
     (tmp_path / "better_auth_secret").write_text(SECRET)
-    status, said = docker.run(*command, "--env=PORT=0", "--env=METRICS_PORT=9100", image)
-    assert status == 2 and said.splitlines()[-1].startswith("METRICS_PORT needs a folder for temporary files"), said
+    status, output = docker.run(*command, "--env=PORT=0", "--env=METRICS_PORT=9100", image)
+    assert status == 2 and output.splitlines()[-1].startswith("METRICS_PORT needs a folder for temporary files"), output

@@ -40,23 +40,23 @@ def row(owner: psycopg.Connection, sql: str) -> tuple[object, ...]:
 
 
 def test_show_and_export(owner_url: str, owner: psycopg.Connection) -> None:
-    status, said, errors = run(owner_url, "show", f" {ADA.upper()} ")
+    status, output, errors = run(owner_url, "show", f" {ADA.upper()} ")
     assert (status, errors) == (0, "")
-    assert said.splitlines()[:2] == [f"id: {ID}", f"e-mail: {ADA}"]
-    assert {"tasks: 1", "tokens valid from: any time", "failed log-ins: 0"} <= set(said.splitlines())
-    status, said, errors = run(owner_url, "export", ID)
+    assert output.splitlines()[:2] == [f"id: {ID}", f"e-mail: {ADA}"]
+    assert {"tasks: 1", "tokens valid from: any time", "failed log-ins: 0"} <= set(output.splitlines())
+    status, output, errors = run(owner_url, "export", ID)
     assert (status, errors) == (0, "")
-    document = json.loads(said)
+    document = json.loads(output)
     assert document["account"] | {"created_at": ""} == {"id": ID, "email": ADA, "created_at": ""}
     assert [task["title"] for task in document["tasks"]] == ["Buy milk 🥛"]
     assert set(document) == {"account", "tokens_valid_from", "tasks", "log_ins"}
-    assert "$2b$" not in said
+    assert "$2b$" not in output
 
 
 def test_set_password_sign_out_and_delete(owner_url: str, owner: psycopg.Connection) -> None:
     before = time.time()
-    status, said, errors = run(owner_url, "set-password", ADA, sent=f"{OTHER_PASSWORD}\n")
-    assert (status, said, errors) == (0, "The password is set. Its tokens end within 30 seconds.\n", "")
+    status, output, errors = run(owner_url, "set-password", ADA, sent=f"{OTHER_PASSWORD}\n")
+    assert (status, output, errors) == (0, "The password is set. Its tokens end within 30 seconds.\n", "")
     (stored,) = row(owner, "select password_hash from users")
     assert bcrypt.checkpw(OTHER_PASSWORD.encode(), str(stored).encode()) and str(stored).startswith("$2b$12$")
     (first,) = row(owner, "select extract(epoch from valid_from)::int from token_cutoffs")
@@ -64,8 +64,8 @@ def test_set_password_sign_out_and_delete(owner_url: str, owner: psycopg.Connect
     assert run(owner_url, "sign-out", ADA)[0] == 0
     assert run(owner_url, "delete", ADA, sent="\n")[::2] == (1, "Nothing was deleted.\n")
     assert row(owner, "select count(*) from users") == (1,)
-    status, said, errors = run(owner_url, "delete", ADA, "--yes")
-    assert (status, said, errors) == (0, "The account is deleted. Its tokens end within 30 seconds.\n", "")
+    status, output, errors = run(owner_url, "delete", ADA, "--yes")
+    assert (status, output, errors) == (0, "The account is deleted. Its tokens end within 30 seconds.\n", "")
     assert row(owner, "select (select count(*) from users) + (select count(*) from tasks)") == (0,)
     (last,) = row(owner, "select extract(epoch from valid_from)::int from token_cutoffs")
     assert isinstance(last, int) and last >= first
@@ -110,8 +110,8 @@ def test_the_services_role_may_not_run_the_account_command(database_url: str) ->
 
 
 def test_the_account_command_without_a_database_prints_one_sentence() -> None:
-    status, said, errors = run("postgresql://todo@127.0.0.1:1/todo", "show", ADA)
-    assert (status, said) == (1, "")
+    status, output, errors = run("postgresql://todo@127.0.0.1:1/todo", "show", ADA)
+    assert (status, output) == (1, "")
     assert errors.startswith("The database cannot be used: ") and errors.count("\n") == 1
 
 
@@ -142,8 +142,8 @@ def test_the_account_command_reaches_the_database_of_a_running_make_run(tmp_path
     try:
         url = service.wait_until_it_answers().url
         httpx.post(f"{url}/api/auth/signup", json={"email": ADA, "password": PASSWORD}, timeout=20)
-        status, said, errors = commands.run(tmp_path, "service", "account", "show", ADA, **settings)
+        status, output, errors = commands.run(tmp_path, "service", "account", "show", ADA, **settings)
     finally:
         service.stop()
     assert (status, errors) == (0, "")
-    assert f"e-mail: {ADA}" in said
+    assert f"e-mail: {ADA}" in output

@@ -152,17 +152,19 @@ def test_a_stale_pid_file_does_not_prevent_a_start_even_if_the_pid_is_in_use(
 ) -> None:
     data = data_dir / "postgres/data"
     owner = data.stat()
-    somebody = subprocess.Popen(["sleep", "600"], user=owner.st_uid if AS_ROOT else None)
+    other_process = subprocess.Popen(["sleep", "600"], user=owner.st_uid if AS_ROOT else None)
     try:
-        lines = [str(somebody.pid), str(data), "0", "5432", ".", "", "1 1", "ready", ""] if content == "whole" else []
+        lines = (
+            [str(other_process.pid), str(data), "0", "5432", ".", "", "1 1", "ready", ""] if content == "whole" else []
+        )
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (data / name).write_text("\n".join(lines))
             os.chown(data / name, owner.st_uid, owner.st_gid)
         assert ask(start(data_dir), "select word from kept") == "here"
-        assert somebody.poll() is None
+        assert other_process.poll() is None
     finally:
-        somebody.kill()
-        somebody.wait()
+        other_process.kill()
+        other_process.wait()
 
 
 def test_a_killed_server_starts_again_with_its_data(start: Start, data_dir: Path) -> None:
@@ -178,9 +180,9 @@ def test_a_killed_server_starts_again_with_its_data(start: Start, data_dir: Path
 def test_a_copy_of_a_running_database_is_independent_of_it(start: Start, data_dir: Path, tmp_path: Path) -> None:
     # With a long path the socket is in another folder, and the copy's pid file names the original's socket.
     original = start(copy_data_dir(data_dir, tmp_path / ("x" * 120)))
-    twin = start(copy_data_dir(original.data_dir, tmp_path / ("y" * 120)))
-    ask(twin, "drop table kept")
-    twin.stop()
+    copied = start(copy_data_dir(original.data_dir, tmp_path / ("y" * 120)))
+    ask(copied, "drop table kept")
+    copied.stop()
     assert ask(original, "select word from kept") == "here"
 
 

@@ -34,9 +34,9 @@ def left(tmp_path: Path) -> Iterator[Path]:
 def test_a_hanging_server_is_an_error_and_keeps_its_pid_file(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "WAIT_SECONDS", 2)
     pid, before = postmaster_pid(left), pid_file(left).read_bytes()
-    said: list[str] = []
+    messages: list[str] = []
     os.kill(pid, signal.SIGSTOP)
-    database = Embedded(left, said.append)
+    database = Embedded(left, messages.append)
     with pytest.raises(EmbeddedError) as raised:
         database.start()
     database.stop()
@@ -44,7 +44,7 @@ def test_a_hanging_server_is_an_error_and_keeps_its_pid_file(left: Path, monkeyp
         f"The database in DATA_DIR={left} neither answers nor ends: "
         f"end its process, for example with `kill -QUIT {pid}`."
     )
-    assert said == [
+    assert messages == [
         f"Waiting for the database in {left}, which is starting or stopping …",
         f"The database in {left} does not stop: end its process, {pid}.",
     ]
@@ -74,17 +74,17 @@ def test_a_start_that_waits_is_interrupted_by_a_signal(left: Path) -> None:
 
 def test_a_start_waits_for_a_stopping_server_and_starts_it_again(left: Path) -> None:
     pid = postmaster_pid(left)
-    said: list[str] = []
-    database = Embedded(left, said.append)
+    messages: list[str] = []
+    database = Embedded(left, messages.append)
     with tempfile.TemporaryDirectory() as short, ThreadPoolExecutor() as threads:
         (Path(short) / "db").symlink_to(left / "postgres/data")
         with psycopg.connect(host=f"{short}/db", port="5432", user="postgres", dbname="postgres"):
             os.kill(pid, signal.SIGTERM)  # PostgreSQL's smart shutdown waits until no client is connected
             starting = threads.submit(database.start)
-            while not said:
+            while not messages:
                 time.sleep(0.05)
             assert not starting.done()
         starting.result()
-    assert said == [f"Waiting for the database in {left}, which is starting or stopping …"]
+    assert messages == [f"Waiting for the database in {left}, which is starting or stopping …"]
     assert postmaster_pid(left) != pid
     database.stop()

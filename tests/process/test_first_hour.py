@@ -187,7 +187,7 @@ def test_a_data_dir_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
 
 def test_make_without_a_target_prints_the_help() -> None:
     """tests/project/test_project_files.py checks that the help names every target."""
-    said, helped = (
+    default, helped = (
         subprocess.check_output(
             [program("make"), "--no-print-directory", *target], cwd=PROJECT, env=environment(**OUTERMOST), text=True
         )
@@ -195,5 +195,5 @@ def test_make_without_a_target_prints_the_help() -> None:
     )
     makefile = (PROJECT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^([a-z-]+):.*## (\S.*)$", makefile, re.MULTILINE)
-    assert said == helped
-    assert re.findall(r"^  make (\S+) +(\S.*)$", said, re.MULTILINE) == targets
+    assert default == helped
+    assert re.findall(r"^  make (\S+) +(\S.*)$", default, re.MULTILINE) == targets

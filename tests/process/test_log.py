@@ -152,12 +152,12 @@ def test_a_500_is_logged_with_its_traceback_but_without_values(database_url: str
         mine = {"Authorization": f"Bearer {token(user_id=str(uuid.uuid4()))}"}
         broken = client.get("/api/tasks", headers=mine)
         for email in ("detail@example.com", "message@example.com"):
-            odd = client.post("/api/auth/signup", json={"email": email, "password": "private password"})
-            assert odd.status_code == 500
-        output = written(service, odd.headers["x-request-id"])
+            unusual = client.post("/api/auth/signup", json={"email": email, "password": "private password"})
+            assert unusual.status_code == 500
+        output = written(service, unusual.headers["x-request-id"])
     assert broken.status_code == 500
     errors = [line for line in objects(output) if line.get("level") == "error"]
-    assert (errors[0]["id"], errors[-1]["id"]) == (broken.headers["x-request-id"], odd.headers["x-request-id"])
+    assert (errors[0]["id"], errors[-1]["id"]) == (broken.headers["x-request-id"], unusual.headers["x-request-id"])
     assert errors[0]["error"] == 'UndefinedTableError: relation "tasks" does not exist'
     assert [line["error"] for line in errors[1:]] == ["RaiseError: odd", "InvalidTextRepresentationError"]
     for line, function in zip(errors, ("list_tasks", "sign_up", "sign_up"), strict=True):

@@ -25,13 +25,13 @@ def wait_until_refused(port: int) -> None:
 def test_a_stopping_service_answers_its_connections_and_accepts_no_others(
     database_url: str, owner: psycopg.Connection, workers: str
 ) -> None:
-    begun = post(insert_user(owner).token, sized(TASK), body=TASK[:5])
+    unfinished = post(insert_user(owner).token, sized(TASK), body=TASK[:5])
     with start_service(database_url, WORKERS=workers) as service:
         process = psutil.Process(service.pid)
         with connect(service.port) as idle, connect(service.port) as silent, connect(service.port) as half:
             idle.send(LIVEZ)
             idle.answer(path="/livez")
-            half.send(begun)
+            half.send(unfinished)
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             wait_until_refused(service.port)

@@ -40,20 +40,20 @@ class Api:
         self.client = client
         self.owner = owner
 
-    async def request(self, method: str, path: str, user: User | None = None, **given: Any) -> httpx.Response:
-        headers = {**(user.headers if user else {}), **given.pop("headers", {})}
-        response = await self.client.request(method, path, headers=headers, **given)
+    async def request(self, method: str, path: str, user: User | None = None, **options: Any) -> httpx.Response:
+        headers = {**(user.headers if user else {}), **options.pop("headers", {})}
+        response = await self.client.request(method, path, headers=headers, **options)
         check(response)
         return response
 
-    async def get(self, path: str, user: User | None = None, **given: Any) -> httpx.Response:
-        return await self.request("GET", path, user, **given)
+    async def get(self, path: str, user: User | None = None, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, user, **options)
 
-    async def sign_up(self, email: str, password: str = PASSWORD, **given: Any) -> httpx.Response:
-        return await self.request("POST", "/api/auth/signup", json={"email": email, "password": password}, **given)
+    async def sign_up(self, email: str, password: str = PASSWORD, **options: Any) -> httpx.Response:
+        return await self.request("POST", "/api/auth/signup", json={"email": email, "password": password}, **options)
 
-    async def log_in(self, email: str, password: str = PASSWORD, **given: Any) -> httpx.Response:
-        return await self.request("POST", "/api/auth/login", json={"email": email, "password": password}, **given)
+    async def log_in(self, email: str, password: str = PASSWORD, **options: Any) -> httpx.Response:
+        return await self.request("POST", "/api/auth/login", json={"email": email, "password": password}, **options)
 
     async def list_tasks(self, user: User) -> httpx.Response:
         return await self.request("GET", "/api/tasks", user)

@@ -109,11 +109,11 @@ class World:
         )
 
     def _send(
-        self, method: str, task_id: str, authorization: str | None, headers: dict[str, str], **given: Any
+        self, method: str, task_id: str, authorization: str | None, headers: dict[str, str], **options: Any
     ) -> httpx.Response:
         path = f"/api/tasks/{task_id}" if task_id else "/api/tasks"
         who = {} if authorization is None else {"Authorization": authorization}
-        return self.http.request(method, path, headers=who | headers, **given)
+        return self.http.request(method, path, headers=who | headers, **options)
 
 
 def forge(kind: str, person: Person, other: Person) -> str | None:

@@ -158,12 +158,12 @@ class Connection:
         return None
 
     async def _answers(self) -> None:
-        kept = b""
+        answer = b""
         with suppress(OSError):
             while data := await self._from_server.read(65536):
                 if self._cut:
-                    kept += data
-                    if kept.endswith(READY):
+                    answer += data
+                    if answer.endswith(READY):
                         return
                 elif not self._proxy.silent:
                     self._to_service.write(data)
