@@ -1,11 +1,11 @@
 #!/bin/sh
-# The Makefile's: `install.sh STAMP MEGABYTES WHAT FILE…` installs what the requirements FILEs pin into .venv, which
-# is made first where there is none that works, and touches STAMP. What a person can mend is one sentence.
+# Run by the Makefile: `install.sh STAMP MEGABYTES WHAT FILE…` installs the packages of the requirements FILEs into .venv,
+# which it creates first if there is no working one, and touches STAMP. Errors that a user can fix are one sentence.
 set -eu
 stamp=$1 megabytes=$2 what=$3
 shift 3
 for file; do set -- "$@" --requirement "$file" && shift; done
-# Without the network pip installs nothing from its own cache, but from a folder of wheels it does.
+# Without a network, pip cannot install from its own cache, but it can from a folder of wheels.
 wheels=${XDG_CACHE_HOME:-${HOME:-.venv}/.cache}/todo-service
 
 fail() {
@@ -19,7 +19,7 @@ pip() {
     .venv/bin/python -m pip "$command" --disable-pip-version-check --no-deps --require-hashes --progress-bar off "$@"
 }
 
-# Sets python.
+# Sets the variable python.
 find_python() {
     if [ "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3 python3.14 python3.13 python3.12 python3.11; fi
     bare='' tried="$*"
@@ -43,14 +43,14 @@ check_disk() {
 }
 
 make_venv() {
-    # By its own name: where an upgrade changes what python3 is, .venv keeps its Python, or make sees that it is gone.
+    # By its own name: if a system upgrade changes python3, .venv keeps its Python, or make notices that it is gone.
     python=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if ! said=$("$python" -m venv --clear .venv 2>&1); then
         fail ".venv could not be made: $(echo "$said" | tail -n 1)"
     fi
 }
 
-# Reads what pip says; prints the packages' names as they come, and of a failure one sentence.
+# Reads pip's output; prints the packages' names as they appear, and one sentence for a failure.
 report() {
     line='' reason='' offline=''
     while read -r word rest; do
@@ -90,7 +90,7 @@ mkdir -p "$wheels" 2>/dev/null && [ -w "$wheels" ] || wheels=.venv/wheels
 if ! from_wheels "$@"; then
     { pip download --dest "$wheels" "$@" 2>&1 || echo failed; } | report
     echo "Unpacking them."
-    # The network again: where a package has no wheel for this machine, pip makes one.
+    # With the network: if a package has no wheel for this machine, pip builds one.
     from_wheels "$@" || { pip install "$@" 2>&1 || echo failed; } | report
 fi
 touch "$stamp"
