@@ -1,6 +1,7 @@
 #!/bin/sh
-# Run by the Makefile: `install.sh STAMP MEGABYTES WHAT FILE…` installs the packages of the requirements FILEs into .venv,
-# which it creates first if there is no working one, and touches STAMP. Errors that a user can fix are one sentence.
+# Run by the Makefile: `install.sh STAMP MEGABYTES WHAT FILE…` installs the packages of the requirements FILEs into
+# .venv, which it creates first if there is no working one, and touches STAMP. Errors that a user can fix are one
+# sentence.
 set -eu
 stamp=$1 megabytes=$2 what=$3
 shift 3
