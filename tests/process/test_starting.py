@@ -111,9 +111,10 @@ def test_the_port_is_closed_until_a_worker_is_ready(database_url: str, tmp_path:
 def test_the_port_is_closed_while_all_workers_have_ended(database_url: str) -> None:
     with start_service(database_url, WORKERS="2") as service:
         service.wait_for_workers(2)
-        for worker in worker_processes(service.pid):
+        killed = tuple(worker_processes(service.pid))
+        for worker in killed:
             worker.kill()
-        frozen = freeze_workers(service.pid, 2)
+        frozen = freeze_workers(service.pid, 2, but=killed)
         if sys.platform == "linux":
             wait_for("a refused connection", lambda: is_refused(service.port))
         for worker in frozen:
