@@ -3,6 +3,8 @@
 import asyncio
 import math
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import bcrypt
@@ -12,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from service.auth import passwords
 from service.auth.passwords import Client, Passwords
 from service.errors import ApiError
+from tests.support.commands import PROJECT
 
 pytestmark = pytest.mark.anyio
 
@@ -104,3 +107,13 @@ async def test_no_request_waits_for_a_thread_beyond_its_deadline(queue: Password
         with pytest.raises(ApiError, match="temporarily unavailable"):
             await call
     assert queue.queue == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@pytest.mark.parametrize(("nice", "lowered"), [(0, 5), (10, 15), (17, 19)])
+def test_the_threads_have_a_lower_priority_than_their_process_whatever_that_is(nice: int, lowered: int) -> None:
+    """The kernel refuses a plain user who asks for a higher one: every sign-up would be 500."""
+    code = "import os; from service.auth.passwords import _lower_priority; _lower_priority(); print(os.nice(0))"
+    program = f"import os; os.setpriority(os.PRIO_PROCESS, 0, {nice}); {code}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == f"{lowered}\n", done.stderr

@@ -1,8 +1,6 @@
 """Passwords: which are accepted, how they are stored, and that they are never shown."""
 
 import logging
-import subprocess
-import sys
 
 import bcrypt
 import httpx
@@ -11,7 +9,6 @@ import pytest
 
 from tests.support.answers import assert_error
 from tests.support.api import Api
-from tests.support.commands import PROJECT
 
 pytestmark = pytest.mark.anyio
 
@@ -96,13 +93,3 @@ def _assert_not_shown(secret: str, answers: list[httpx.Response], caplog: pytest
     for answer in answers:
         assert secret not in answer.text
         assert secret not in str(answer.headers)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
-@pytest.mark.parametrize(("nice", "lowered"), [(0, 5), (10, 15), (17, 19)])
-def test_the_threads_have_a_lower_priority_than_their_process_whatever_that_is(nice: int, lowered: int) -> None:
-    """The kernel refuses a plain user who asks for a higher one: every sign-up would be 500."""
-    code = "import os; from service.auth.passwords import _lower_priority; _lower_priority(); print(os.nice(0))"
-    program = f"import os; os.setpriority(os.PRIO_PROCESS, 0, {nice}); {code}"
-    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
-    assert done.stdout == f"{lowered}\n", done.stderr
