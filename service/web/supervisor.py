@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 import uvicorn
@@ -35,6 +36,8 @@ class Worker:
         self.process = context.Process(target=_work, args=(config, sock, given))
         self.ready = False
         # The new process inherits the blocked signal: Ctrl-C cannot interrupt its imports with a traceback.
+        # multiprocessing's resource tracker starts first, because its start unblocks the signal.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -57,6 +57,11 @@ def freeze_workers(pid: int, count: int, but: tuple[psutil.Process, ...] = ()) -
     return frozen
 
 
+def blocks_sigint(process: psutil.Process) -> bool:
+    (mask,) = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) & 1 << signal.SIGINT - 1)
+
+
 def is_refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -98,6 +103,8 @@ def test_the_port_is_closed_until_a_worker_is_ready(database_url: str, tmp_path:
     try:
         frozen = freeze_workers(process.pid, 2)
         assert is_refused(port), "a request would wait although no worker is ready"
+        if sys.platform == "linux":
+            assert all(map(blocks_sigint, frozen)), "Ctrl-C would interrupt an import with a traceback"
         frozen[0].resume()
         wait_for("an answer from the first worker", lambda: is_answered(port))
         frozen[1].resume()
