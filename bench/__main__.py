@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench import limit
@@ -12,11 +13,12 @@ from bench.calls import CALLS, Calls
 from bench.contestants import CONTESTANTS, Contestant
 from bench.database import Database, fastest_folder, server
 from bench.load import Measured, Wrong, install_wrk
-from bench.process import largest, running
+from bench.process import Running, largest, running
 from bench.report import Progress, machine, memory, picture, ratios, table, versions
 
-# Node compiles hot code during the warm-up: on two busy cores its lists became four times as fast in eight seconds.
-START_SECONDS, WARM_UP_SECONDS = 8, 2
+# Before the first round, for each call; and before each measurement. Node compiles hot code during the first: on two busy
+# cores its lists became four times as fast in eight seconds.
+START_SECONDS, WARM_UP_SECONDS = 3, 1
 
 
 def arguments() -> argparse.Namespace:
@@ -45,22 +47,57 @@ def installed(only: list[str] | None) -> list[Contestant]:
     return chosen or sys.exit("Nobody is left to measure.")
 
 
-def visit(
-    contestant: Contestant, database: Database, calls: Calls, options: argparse.Namespace, progress: Progress
-) -> tuple[dict[str, Measured], float]:
-    """One contestant's part of a round: checks its answers, measures each call after a warm-up, checks again; returns
-    also the memory of its largest process."""
-    measured = {}
-    with running(contestant, database, options.workers) as process:
-        calls.probe(process.port)
-        progress.step(f"{contestant.name}: warm-up")
-        calls.measure(CALLS[0], process.port, options.connections, START_SECONDS)
+class Bench:
+    """All contestants run during the whole benchmark, and those that are not measured are idle. So a call is measured
+    for all of them within a minute, and a slow minute of the machine favours none."""
+
+    def __init__(self, contestants: list[Contestant], database: Database, folder: Path, options: argparse.Namespace):
+        self.options = options
+        self.calls = Calls(database, folder)
+        self.results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+        self.limits: dict[str, list[float]] = defaultdict(list)
+        self.sizes: dict[str, list[float]] = defaultdict(list)
+        self.progress = Progress(len(CALLS) * (len(contestants) + options.rounds * (len(contestants) + 1)))
+
+    def warm_up(self, name: str, process: Running) -> None:
+        self.calls.probe(process.port)
         for call in CALLS:
-            progress.step(f"{contestant.name}: {call}")
-            calls.measure(call, process.port, options.connections, WARM_UP_SECONDS)
-            measured[call] = calls.measure(call, process.port, options.connections, options.seconds)
-        calls.probe(process.port)
-        return measured, largest(process.pid)
+            self.progress.step(f"{name}: {call}, warm-up")
+            self.calls.measure(call, process.port, self.options.connections, START_SECONDS)
+
+    def measure(self, call: str, name: str, process: Running) -> None:
+        self.progress.step(f"{name}: {call}")
+        self.calls.measure(call, process.port, self.options.connections, WARM_UP_SECONDS)
+        measured = self.calls.measure(call, process.port, self.options.connections, self.options.seconds)
+        self.results[name, call].append(measured)
+
+    def measure_limit(self, call: str) -> None:
+        self.progress.step(f"PostgreSQL alone: {call}")
+        self.limits[call].append(limit.measure(call, self.calls, self.options.connections, self.options.seconds))
+
+    def end_round(self, name: str, process: Running) -> None:
+        self.calls.probe(process.port)
+        self.sizes[name].append(largest(process.pid))
+
+
+def run(bench: Bench, processes: dict[str, Running]) -> None:
+    """Raises Wrong after the contestant's name is printed."""
+    names = list(processes)
+    name = ""
+    try:
+        for name in names:
+            bench.warm_up(name, processes[name])
+        for turn in range(bench.options.rounds):
+            first = turn % len(names)
+            for call in CALLS:
+                for name in names[first:] + names[:first]:
+                    bench.measure(call, name, processes[name])
+                bench.measure_limit(call)
+            for name in names:
+                bench.end_round(name, processes[name])
+    except Wrong as wrong:
+        sys.exit(f"\n{name} gave a wrong answer: {wrong}")
+    bench.progress.end()
 
 
 def main() -> None:
@@ -69,29 +106,15 @@ def main() -> None:
     if (load := os.getloadavg()[0]) > 0.5:
         print(f"Other programs keep this machine busy (load {load:.1f}): the figures will vary.", file=sys.stderr)
     contestants = installed(options.only)
-    results: dict[tuple[str, str], list[Measured]] = defaultdict(list)
-    sizes: dict[str, list[float]] = defaultdict(list)
-    limits: dict[str, list[float]] = defaultdict(list)
-    progress = Progress(options.rounds * (len(contestants) * (1 + len(CALLS)) + len(CALLS)))
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, server(fastest_folder()) as database:
-        calls = Calls(database, Path(folder))
-        for turn in range(options.rounds):
-            first = turn % len(contestants)
-            for contestant in contestants[first:] + contestants[:first]:
-                try:
-                    measured, size = visit(contestant, database, calls, options, progress)
-                except Wrong as wrong:
-                    sys.exit(f"\n{contestant.name} gave a wrong answer: {wrong}")
-                sizes[contestant.name].append(size)
-                for call, figures in measured.items():
-                    results[contestant.name, call].append(figures)
-            for call in CALLS:
-                progress.step(f"PostgreSQL alone: {call}")
-                limits[call].append(limit.measure(call, calls, options.connections, options.seconds))
-        progress.end()
-        names = [contestant.name for contestant in contestants]
-        print(table(results, limits, names), ratios(results, limits, names), memory(sizes), sep="\n\n", end="\n\n")
-        print(f"Medians of {options.rounds} rounds of {options.seconds} s.")
+    names = [contestant.name for contestant in contestants]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        database = stack.enter_context(server(fastest_folder()))
+        bench = Bench(contestants, database, Path(folder), options)
+        run(bench, {each.name: stack.enter_context(running(each, database, options.workers)) for each in contestants})
+        results, limits = bench.results, bench.limits
+        print(table(results, limits, names), ratios(results, limits, names), memory(bench.sizes), sep="\n\n")
+        print(f"\nMedians of {options.rounds} rounds of {options.seconds} s.")
         print(*versions(contestants, options.workers, options.connections), *machine(database), sep="\n")
         print("No answer was wrong.")
     if options.rounds >= 5 and len(contestants) == len(CONTESTANTS):

@@ -29,7 +29,7 @@ SCRIPTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "list of 20": ("list_tasks", someone(READERS), (OWNER,)),
     "list of 100": ("list_tasks", someone(HUNDREDS), (OWNER,)),
     "get": ("get_task", SOME_TASK, (OWNER, TASK)),
-    "create": ("create_task", someone(WRITERS), (OWNER, "gen_random_uuid()", ":title", ":description", "null::bytea")),
+    "create": ("create_task", someone(WRITERS), (OWNER, "gen_random_uuid()", ":title", ":description")),
     "update": ("update_task", SOME_TASK, (OWNER, TASK, ":title", ":true", ":false", "null::text")),
     "delete": ("delete_task", NEXT_ROW, (OWNER, "md5('row ' || :row)::uuid")),
 }

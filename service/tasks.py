@@ -74,16 +74,16 @@ async def create_task(request: Request[State], user: User) -> Response:
     sent = await body.read(request, CreateTask)
     state = state_of(request.scope)
     limit, key = state["task_limit"], idempotency.read_key(request.scope)
-    task = (user.id, _new_id(), sent.title, sent.description, None) if key is None else _keyed(state, user, key, sent)
     most = limit.most if limit.needs_count(user.id) else 0
-    if most or user.federated:
-        row = await _fetch_one(request, SQL.create_task_within_limit, *task, most, user.federated)
-        if row is None:
-            raise limit.reached()
-        if most:
-            limit.counted(user.id, row["held"])
-    else:
-        row = await _fetch_one(request, SQL.create_task, *task)
+    if key is None and not most and not user.federated:
+        row = await _fetch_one(request, SQL.create_task, user.id, _new_id(), sent.title, sent.description)
+        return TaskResponse(row["body"], 201)
+    task = (user.id, _new_id(), sent.title, sent.description, None) if key is None else _keyed(state, user, key, sent)
+    row = await _fetch_one(request, SQL.create_task_checked, *task, most, user.federated)
+    if row is None:
+        raise limit.reached()
+    if most:
+        limit.counted(user.id, row["held"])
     if row["body"] is None:
         raise ApiError(422, "This Idempotency-Key was used for another task")
     return TaskResponse(row["body"], 201)

@@ -23,27 +23,27 @@ from tasks
 where user_id = $1 and id = $2;
 
 -- name: create_task
--- A new task for the owner. The id ($2) comes from the service, random or derived from the request's Idempotency-Key. If
--- there is a row with this id, an earlier attempt of this statement or an earlier request with the key has made it: the
--- row is returned as it is now, or null if its fingerprint ($5, null without a key) belongs to another title or description.
+-- A new task for the owner, without an Idempotency-Key. If there is a row with this id ($2, random), an earlier attempt of
+-- this statement has made it: the row is returned as it is now.
 with written as (
-    insert into tasks (user_id, id, title, description, fingerprint)
-    values ($1, $2, $3, $4, $5)
+    insert into tasks (user_id, id, title, description)
+    values ($1, $2, $3, $4)
     on conflict (user_id, id) do update set title = tasks.title
-    returning id, title, description, completed, user_id, created_at, updated_at, fingerprint
+    returning id, title, description, completed, user_id, created_at, updated_at
 )
 select
-    case
-        when fingerprint is not distinct from $5 then
-            '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}'
-    end as body
+    '{"task":' || task_json(id, title, description, completed, user_id, created_at, updated_at) || '}' as body
 from written;
 
--- name: create_task_within_limit
--- The same, if the owner has fewer tasks than the limit ($6; 0 is no limit, and nothing is counted) or already has this one;
--- else no row. For a user of Better Auth ($7) the first task also inserts the user's row, without an e-mail, so that no
--- log-in finds it; the foreign key is checked at the end of the statement. `held` is the approximate number of the owner's
--- tasks. It is counted a second time, because Citus sends a WITH that is used twice to all nodes.
+-- name: create_task_checked
+-- The same with an Idempotency-Key, with a limit on the owner's tasks, or for a user of Better Auth.
+-- With a key, the id ($2) is derived from it: an earlier request may have made the row, which is returned as it is now, or
+-- null if its fingerprint ($5, null without a key) belongs to another title or description.
+-- A new row needs fewer tasks than the limit ($6; 0 is no limit, and nothing is counted); else no row is returned. `held` is
+-- the approximate number of the owner's tasks. It is counted a second time, because Citus sends a WITH that is used twice
+-- to all nodes.
+-- For a user of Better Auth ($7) the first task also inserts the user's row, without an e-mail, so that no log-in finds it;
+-- the foreign key is checked at the end of the statement.
 with account as (
     insert into users (id)
     select $1

@@ -104,7 +104,7 @@ async def test_a_connection_lost_during_the_first_task_does_not_affect_the_clien
     url = template._replace(pooler="").service_url(database_name)
     async with postgres_proxy(url) as proxy, serve(settings(proxy.url(), better_auth_url=installation.url)) as api:
         ada = new_user(installation)
-        proxy.cut("create_task_within_limit", moment)
+        proxy.cut("create_task_checked", moment)
         task = await api.task(ada)
         assert not proxy.cuts_left
         assert (await api.list_tasks(ada)).json() == {"tasks": [task]}
@@ -115,7 +115,7 @@ async def test_every_task_is_one_statement(api: Api, installation: BetterAuth, s
     await api.task(ada)
     await api.task(ada)
     await api.list_tasks(ada)
-    assert statements == ["find_token_cutoffs", "create_task_within_limit", "create_task_within_limit", "list_tasks"]
+    assert statements == ["find_token_cutoffs", "create_task_checked", "create_task_checked", "list_tasks"]
 
 
 async def test_an_account_with_the_same_email_is_another_user(api: Api, installation: BetterAuth) -> None:

@@ -61,7 +61,7 @@ CASES = {
     "count_sign_up": Case(sign_up, 201),
     "clear_attempts": Case(log_in, 200),
     "create_task": Case(create_uncounted, 201, tasks=3),
-    "create_task_within_limit": Case(lambda api, user, task: api.create_task(user, key="k1"), 201, tasks=2),
+    "create_task_checked": Case(lambda api, user, task: api.create_task(user, key="k1"), 201, tasks=2),
     "update_task_if_match": Case(
         lambda api, user, task: api.update_task(user, task, if_match=version(api, task), title="Other"), 200
     ),

@@ -182,12 +182,12 @@ def test_a_broken_insert_is_reported(name: str, old: str, new: str) -> None:
     ["select $2", "select gen_random_uuid()", "select id from users", "select $1 from users", "select $1 from tasks"],
 )
 def test_access_to_another_users_row_is_reported(other: str) -> None:
-    assert check(replaced("create_task_within_limit", "select $1\n", f"{other}\n"))
+    assert check(replaced("create_task_checked", "select $1\n", f"{other}\n"))
 
 
 @pytest.mark.parametrize("read", ["from written, users", "from written join users on users.id = user_id"])
 def test_users_are_limited_to_the_owner_too(read: str) -> None:
-    broken = replaced("create_task_within_limit", "from written", read)
+    broken = replaced("create_task_checked", "from written", read)
     assert "users is not limited to the owner" in check(broken)
 
 

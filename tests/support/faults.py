@@ -16,7 +16,7 @@ class Edit(NamedTuple):
 
 
 LIST, GET = "name: list_tasks", "name: get_task"
-CREATES = "name: create_task\n", "name: create_task_within_limit"
+CREATE, CREATE_CHECKED = "name: create_task\n", "name: create_task_checked"
 UPDATE, DELETE = "name: update_task\n", "name: delete_task\n"
 UPDATE_IF_MATCH, DELETE_IF_MATCH = "name: update_task_if_match", "name: delete_task_if_match"
 SAME_TASK = "when fingerprint is not distinct from $5 then"
@@ -41,23 +41,23 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
     "403 for what is not yours": (Edit(TASKS, "def _found", "not_found(", "ApiError(403, "),),
     "delete answers 204 for nothing": (Edit(TASKS, "async def delete_task", "if row is None", "if row is ..."),),
     "create takes completed": (
-        *(Edit(SQL, create, "fingerprint)\n", "fingerprint, completed)\n") for create in CREATES),
-        Edit(SQL, CREATES[0], "$5)", "$5, $6)"),
-        Edit(SQL, CREATES[1], "select $1, $2, $3, $4, $5", "select $1, $2, $3, $4, $5, $8"),
+        Edit(SQL, CREATE, "description)\n", "description, completed)\n"),
+        Edit(SQL, CREATE, "$4)", "$4, $5)"),
+        Edit(SQL, CREATE_CHECKED, "fingerprint)\n", "fingerprint, completed)\n"),
+        Edit(SQL, CREATE_CHECKED, "select $1, $2, $3, $4, $5", "select $1, $2, $3, $4, $5, $8"),
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    completed: Any = False\n"),
-        Edit(TASKS, "SQL.create_task_within_limit", "federated)", "federated, sent.completed is True)"),
-        Edit(TASKS, "SQL.create_task,", "*task)", "*task, sent.completed is True)"),
+        Edit(TASKS, "SQL.create_task_checked", "federated)", "federated, sent.completed is True)"),
+        Edit(TASKS, "SQL.create_task,", "sent.description)", "sent.description, sent.completed is True)"),
     ),
     "create takes user_id from the body": (
         Edit(TASKS, "class CreateTask", "= None\n", "= None\n    user_id: Any = None\n"),
+        Edit(TASKS, "SQL.create_task,", "user.id", "sent.user_id or user.id"),
         Edit(TASKS, "async def create_task", "task = (user.id", "task = (sent.user_id or user.id"),
     ),
-    "a fingerprint not compared": tuple(Edit(SQL, create, SAME_TASK, "when true then") for create in CREATES),
+    "a fingerprint not compared": (Edit(SQL, CREATE_CHECKED, SAME_TASK, "when true then"),),
     "a fingerprint of the title alone": (Edit(KEYS, "def fingerprint", "[title, description]", "[title]"),),
     "a key shared by two users": (Edit(KEYS, "def task_id", "user_id.lower()", '""'),),
-    "a random id in spite of a key": (
-        Edit(TASKS, "async def create_task", "if key is None else", "if key is not ... else"),
-    ),
+    "a random id in spite of a key": (Edit(TASKS, "task = (user.id", "if key is None else", "if key is not ... else"),),
     "a version not compared in update": (
         Edit(SQL, UPDATE_IF_MATCH, "present.updated_at = any($7)", "(true or present.updated_at = any($7))"),
     ),

@@ -35,8 +35,8 @@ USES = {
         ["bytea", "bytea", "bytea", "float8"], [b"pair", b"address", b"remembered", 86400.0], {"attempts": "int8"}
     ),
     "sweep_attempts": Use([], [], {}),
-    "create_task": Use(["uuid", "uuid", "text", "text", "bytea"], [USER, TASK, "Title", None, None], {"body": "text"}),
-    "create_task_within_limit": Use(
+    "create_task": Use(["uuid", "uuid", "text", "text"], [USER, TASK, "Title", None], {"body": "text"}),
+    "create_task_checked": Use(
         ["uuid", "uuid", "text", "text", "bytea", "int8", "bool"],
         [OTHER, uuid.UUID(int=4), "Title", None, b"print", 9, True],
         {"body": "text", "held": "int8"},
