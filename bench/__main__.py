@@ -16,8 +16,8 @@ from bench.load import Measured, Wrong, install_wrk
 from bench.process import Running, largest, running
 from bench.report import Progress, machine, memory, picture, ratios, table, versions
 
-# Before the first round, for each call; and before each measurement. Node compiles hot code during the first: on two busy
-# cores its lists became four times as fast in eight seconds.
+# Before the first round, for each call, and before each measurement. Node compiles hot code during the first: on two
+# busy cores its lists became four times as fast in eight seconds.
 START_SECONDS, WARM_UP_SECONDS = 3, 1
 
 

@@ -4,11 +4,11 @@ Log-ins that have not succeeded are counted by account and client address, and b
 anybody could lock anybody out. Sign-ups that have not succeeded are counted by address.
 """
 
-import asyncio
 import hashlib
 import ipaddress
 import logging
 import math
+import time
 from typing import NamedTuple
 
 from service.errors import ApiError
@@ -75,7 +75,7 @@ class LoginLimits:
             await self._pool.fetch_one(SQL.clear_attempts, *attempt, REMEMBERED_SECONDS, deadline=deadline)
 
     async def _sweep(self, deadline: float) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             await self._pool.fetch_one(SQL.sweep_attempts, deadline=deadline)

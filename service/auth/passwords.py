@@ -9,6 +9,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -39,7 +40,7 @@ class Client(NamedTuple):
     disconnected: Callable[[], Coroutine[Any, Any, None]]
     """Returns when the client is gone."""
     deadline: float
-    """Until when a thread must be free, in the loop's time."""
+    """Until when a thread must be free (time.monotonic)."""
 
 
 class Waiting(NamedTuple):
@@ -106,7 +107,7 @@ class Passwords:
         place = self._enqueue(client.network, is_sign_up)
         left = asyncio.create_task(client.disconnected())
         longest = SIGN_UP_WAIT_SECONDS if is_sign_up else LOG_IN_WAIT_SECONDS
-        seconds = min(longest, client.deadline - self._loop.time())
+        seconds = min(longest, client.deadline - time.monotonic())
         try:
             await asyncio.wait((place.has_thread, left), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

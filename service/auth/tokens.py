@@ -70,7 +70,7 @@ class Tokens:
 
     async def verify(self, authorization: bytes, deadline: float) -> User:
         """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token, 503 where it is
-        not known before `deadline` (in the loop's time) whether the token is good."""
+        not known before `deadline` whether the token is good."""
         bearer = BEARER.fullmatch(authorization) if len(authorization) <= LARGEST_HEADER_BYTES else None
         if bearer is None:
             raise unauthorized()
@@ -96,7 +96,7 @@ class Tokens:
         if check is None:
             check = self._checking[key] = asyncio.create_task(self._check(key, token))
             check.add_done_callback(end)
-        await asyncio.wait([check], timeout=deadline - asyncio.get_running_loop().time())
+        await asyncio.wait([check], timeout=deadline - time.monotonic())
         if not check.done():
             raise unavailable()
         return check.result()

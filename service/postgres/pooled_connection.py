@@ -5,6 +5,7 @@ import contextlib
 import math
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
@@ -43,13 +44,12 @@ class PooledConnection:
 
     async def open(self, deadline: float) -> None:
         """Connects, as soon as the server is ready. Raises what asyncpg.connect raises."""
-        loop = asyncio.get_running_loop()
         self.close()
         while True:
-            left = deadline - loop.time()
+            left = deadline - time.monotonic()
             try:
                 self._connection = await asyncpg.connect(**self._arguments, timeout=left)
-                self.opened = loop.time()
+                self.opened = time.monotonic()
                 return
             except NOT_READY as error:
                 if isinstance(error, ConnectionRefusedError) or left < RECONNECT_SECONDS:

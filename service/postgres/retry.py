@@ -1,8 +1,8 @@
 """Sends one statement on one connection, and decides what a failure means: for the connection and for the request."""
 
-import asyncio
 import logging
 import re
+import time
 from typing import Any
 
 import asyncpg
@@ -65,7 +65,7 @@ async def send(connection: PooledConnection, query: Query, args: tuple[Any, ...]
         lost = _is_lost(connection, error)
         if lost:
             connection.drop()
-        if asyncio.get_running_loop().time() >= deadline:
+        if time.monotonic() >= deadline:
             logger.warning("%s did not end before the request's deadline", query.name)
             raise unavailable() from error
         if lost or _is_rolled_back(error):
@@ -82,7 +82,7 @@ async def send(connection: PooledConnection, query: Query, args: tuple[Any, ...]
 
 def _is_lost(connection: PooledConnection, error: Exception) -> bool:
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-        return asyncio.get_running_loop().time() - connection.opened > READ_ONLY_SECONDS
+        return time.monotonic() - connection.opened > READ_ONLY_SECONDS
     if _is_between_nodes(error):
         return not connection.is_open()
     return isinstance(error, CONNECTION_LOST) or not connection.is_open()
