@@ -13,6 +13,7 @@ from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
 from service.auth.token_cutoffs import TokenCutoffs
 from service.auth.tokens import Tokens
+from service.body_memory import BodyMemory
 from service.config import Settings, connection
 from service.errors import not_found
 from service.postgres.health_probe import DatabaseProbe
@@ -81,6 +82,7 @@ def _make_state(settings: Settings) -> State:
     arguments = secret, settings.jwt_expiration_hours, TokenCutoffs(pool)
     issuer = settings.better_auth_url
     return {
+        "body_memory": BodyMemory(),
         "idempotency_secret": idempotency.derive_secret(secret),
         "login_limits": LoginLimits(pool, settings.login_failure_limit),
         "passwords": Passwords(),

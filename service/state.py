@@ -7,12 +7,14 @@ from starlette.types import Scope
 from service.auth.login_limits import LoginLimits
 from service.auth.passwords import Passwords
 from service.auth.tokens import Tokens
+from service.body_memory import BodyMemory
 from service.postgres.health_probe import DatabaseProbe
 from service.postgres.pool import Pool
 from service.task_limit import TaskLimit
 
 
 class State(TypedDict):
+    body_memory: BodyMemory
     idempotency_secret: bytes
     login_limits: LoginLimits
     passwords: Passwords

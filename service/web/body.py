@@ -8,7 +8,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 from starlette.requests import ClientDisconnect, Request
 
+from service.body_memory import LARGE_BYTES
 from service.errors import ApiError, bad_request
+from service.state import state_of
 
 LARGEST_BYTES = 1024 * 1024
 LARGEST_ACCOUNT_BYTES = 16 * 1024
@@ -57,17 +59,24 @@ async def _receive(request: Request[Any], largest: int) -> bytes:
         if name == b"content-length" and int(value.lstrip(b"0")[:20] or b"0") > largest:
             raise _too_large(largest)
     body: bytes = b""
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            if message.get("late"):  # set by OneWriteCycle
-                raise ApiError(408, "The request body did not arrive in time", {"Connection": "close"})
-            raise ClientDisconnect
-        body += message["body"]
-        if len(body) > largest:
-            raise _too_large(largest)
-        if not message["more_body"]:
-            return body
+    counted, memory = 0, state_of(request.scope)["body_memory"]
+    try:
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                if message.get("late"):  # set by OneWriteCycle
+                    raise ApiError(408, "The request body did not arrive in time", {"Connection": "close"})
+                raise ClientDisconnect
+            body += message["body"]
+            if len(body) > largest:
+                raise _too_large(largest)
+            if not message["more_body"]:
+                return body
+            if len(body) >= LARGE_BYTES:
+                new, counted = len(body) - counted, len(body)
+                memory.take(new)
+    finally:
+        memory.give_back(counted)
 
 
 def _too_large(largest: int) -> ApiError:

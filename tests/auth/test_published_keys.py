@@ -63,8 +63,8 @@ class KeyServer:
                 writer.write(b" ")
                 await writer.drain()
             await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, RuntimeError, asyncio.IncompleteReadError):
+            pass  # the service has left; uvloop raises RuntimeError for a write after that
         finally:
             writer.close()
 

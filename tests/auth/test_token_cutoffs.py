@@ -31,8 +31,8 @@ def end_tokens(owner: psycopg.Connection) -> EndTokens:
 
 def short(monkeypatch: pytest.MonkeyPatch) -> float:
     """Replaces the 30 seconds by a short time."""
-    monkeypatch.setattr(tokens, "RECHECK_SECONDS", 0.3)
-    return 0.31
+    monkeypatch.setattr(tokens, "RECHECK_SECONDS", 1.0)
+    return 1.01
 
 
 async def test_an_ended_token_is_401_on_every_call(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -76,6 +78,13 @@ def connections(stack: ExitStack, port: int, count: int, sent: bytes) -> list[so
     return opened
 
 
+def kernel_tcp_bytes() -> int:
+    """The memory of all TCP sockets of this machine; the cgroup of version 1 does not count it."""
+    pages = re.search(r"^TCP: .* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    assert pages
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def unread_lists(service: ServiceProcess, attacker: str) -> None:
     sent = request("GET /api/tasks", b"Authorization: Bearer " + attacker.encode())
     with ExitStack() as stack:
@@ -85,7 +94,12 @@ def unread_lists(service: ServiceProcess, attacker: str) -> None:
 
 def unread_docs(service: ServiceProcess, _: str) -> None:
     with ExitStack() as stack:
+        before = kernel_tcp_bytes()
         connections(stack, service.port, 400, request("GET /docs"))
+        time.sleep(2)
+        held = kernel_tcp_bytes() - before
+        print(f"\nThe kernel holds {held / 1e6:.0f} MB more for TCP.", end="")
+        assert held < 100e6
         time.sleep(ATTACK_SECONDS)
 
 
@@ -108,7 +122,8 @@ def padded_tokens(service: ServiceProcess, attacker: str) -> None:
 
 def unfinished_bodies(service: ServiceProcess, attacker: str) -> None:
     with ExitStack() as stack:
-        connections(stack, service.port, 150, post(attacker, b"Content-Length: 1048576", body=b"x" * (MIB - 1)))
+        for _ in range(1000):
+            connections(stack, service.port, 1, post(attacker, b"Content-Length: 1048576", body=b"x" * (MIB - 1)))
         time.sleep(ATTACK_SECONDS)
 
 

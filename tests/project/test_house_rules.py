@@ -20,7 +20,7 @@ LAYERS = [
     {"tasks", "users", "health", "docs"},
     {"web"},
     {"state"},
-    {"auth", "task_limit"},
+    {"auth", "body_memory", "task_limit"},
     {"telemetry", "config"},
     {"postgres"},
     {"errors"},

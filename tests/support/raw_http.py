@@ -1,5 +1,6 @@
 """Raw HTTP/1.1 over blocking sockets, for requests that no HTTP client would send."""
 
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,10 @@ class Connection:
         response = httpx.Response(status, headers=headers, content=body, request=request)
         check(response)
         return response
+
+    def is_answered(self, within: float) -> bool:
+        """Whether bytes of an answer have arrived, or arrive in this time (seconds)."""
+        return bool(select.select([self.sock], [], [], within)[0])
 
     def interim(self) -> bytes:
         """The status line of an interim response (100 Continue)."""

@@ -7,6 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from service.body_memory import BodyMemory
 from service.errors import ApiError
 from service.tasks import CreateTask
 from service.web import body
@@ -118,7 +119,9 @@ async def test_no_garbage_collection_runs_while_a_body_is_parsed() -> None:
     started: list[object] = []
     gc.callbacks.append(lambda phase, _: started.append(phase))
     try:
-        request: Request[Any] = Request({"type": "http", "headers": [], "deadline": 0.0}, receive)
+        request: Request[Any] = Request(
+            {"type": "http", "headers": [], "deadline": 0.0, "state": {"body_memory": BodyMemory()}}, receive
+        )
         assert (await body.read(request, CreateTask)).title == "x"
         for bad in (content[:-1], b"[" + content + b"]", content.replace(b'"x"', b"1")):
             body_messages[0]["body"] = bad

@@ -1,9 +1,11 @@
 """Raw request bodies: wrong lengths, chunks, trailers, the limit of 1 MiB, invalid UTF-8."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
+from service.body_memory import ARRIVING_BYTES
 from tests.support.raw_http import CHUNKED, LIVEZ, MIB, TASK, assert_refused, connect, exchange, post, request, sized
 from tests.support.service_process import ServiceProcess
 
@@ -101,6 +103,23 @@ def test_an_endless_body_is_413_and_uses_no_memory(service: ServiceProcess, user
             )
         assert connection.answer("POST", PATH).status_code == 413
     assert service.memory() - before < 8 * MIB
+
+
+def test_large_bodies_that_do_not_end_have_a_bounded_share_of_the_memory(service: ServiceProcess, user: str) -> None:
+    """Beyond it they are 503. Bodies of tasks are small and do not count."""
+    before, count = service.memory(), 2 * ARRIVING_BYTES // MIB
+    unfinished = post(user, sized(b"x" * MIB), body=b"x" * (MIB - 1))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(service.port)) for _ in range(count)]
+        for connection in connections:
+            connection.send(unfinished)
+        answered = [connection for connection in connections if connection.is_answered(within=0.2)]
+        assert {connection.answer("POST", PATH).status_code for connection in answered} == {503}
+        assert len(answered) >= count - (ARRIVING_BYTES // MIB + 1)
+        assert exchange(service.port, post(user, sized(TASK))).status_code == 201
+        assert service.memory() - before < 2 * ARRIVING_BYTES
+    body = TASK.rjust(MIB)
+    assert exchange(service.port, post(user, sized(body), body=body)).status_code == 201, "there is room again"
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"])
