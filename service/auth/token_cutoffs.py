@@ -1,21 +1,31 @@
 """Tokens that were ended before their `exp`: `python -m service account sign-out`, `set-password` and `delete`."""
 
 import asyncio
+import time
 
 from service.postgres.pool import Pool, deadline_after
 from service.postgres.queries import SQL
+
+NEW_SECONDS = 15.0
+"""How old the list of new cutoffs may be."""
+MARGIN_SECONDS = 60.0
+"""A cutoff is committed after its time was taken, and the clocks of a cluster's nodes differ."""
 
 
 class TokenCutoffs:
     """Looks up from when on the tokens of a user are valid. To be made inside the running event loop.
 
-    However many tokens are to be checked, one statement runs at a time, for all users asked for since the one before.
+    However many tokens are to be checked for the first time, one statement runs at a time, for all users asked for
+    since the one before. After that the new cutoffs are enough: one statement every NEW_SECONDS for all users.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._asked: dict[str, asyncio.Future[float]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._new: dict[str, float] = {}
+        self._listed = time.monotonic() - NEW_SECONDS
+        self._listing: asyncio.Task[None] | None = None
 
     async def valid_from(self, user_id: str) -> float:
         """A token issued before this time is not valid; 0 where none was ended. Raises ApiError 503."""
@@ -26,6 +36,25 @@ class TokenCutoffs:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(cutoff)
+
+    async def new(self, user_id: str) -> tuple[float, float]:
+        """The user's cutoff if it was set since this worker started, else 0; and how old this answer is (seconds).
+        Raises ApiError 503."""
+        if time.monotonic() - self._listed >= NEW_SECONDS:
+            if self._listing is None:
+                self._listing = asyncio.create_task(self._list_new())
+            await asyncio.shield(self._listing)
+        return self._new.get(user_id.lower(), 0.0), time.monotonic() - self._listed
+
+    async def _list_new(self) -> None:
+        began = time.monotonic()
+        try:
+            seconds = began - self._listed + MARGIN_SECONDS
+            row = await self._pool.fetch_one(SQL.find_new_token_cutoffs, seconds, deadline=deadline_after())
+            self._new |= zip(row["user_ids"] or (), row["valid_from"] or (), strict=True)
+            self._listed = began
+        finally:
+            self._listing = None
 
     async def _ask(self) -> None:
         while self._asked:

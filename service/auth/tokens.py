@@ -16,7 +16,7 @@ CLOCK_SKEW_SECONDS = 15
 """How far ahead the frontend's clock may be: for `iat` only, `exp` is taken at its word."""
 CACHE_SIZE = 10_000
 RECHECK_SECONDS = 30.0
-"""How long a token is remembered. Then it is verified again, and its user may have been signed out."""
+"""How old the answer may be that a token's user was not signed out."""
 LARGEST_HEADER_BYTES = 8192
 BEARER = re.compile(rb"bearer +([\w-]+\.[\w-]+\.[\w-]+) *", re.IGNORECASE | re.ASCII)
 """Base64url alone: Python's decoder skips other characters, so that one token would have spellings without end."""
@@ -43,18 +43,29 @@ class Verified(NamedTuple):
     expires_at: float
 
 
+class Remembered(NamedTuple):
+    """A token that was checked."""
+
+    until: float
+    """When it has to be checked again."""
+    user: User | None
+    """None: the token was ended."""
+    verified: Verified | None
+    """What stays true of a token that was signed with the secret and is not ended; None: all of it is checked again."""
+
+
 class Tokens:
     """Issues and verifies tokens. To be made inside the running event loop.
 
-    A verified token is remembered for RECHECK_SECONDS and no longer than its `exp`, because the signature costs more
-    than the rest of a request's Python. The user of a token that was ended is remembered as None.
+    A verified token is remembered, because the signature costs more than the rest of a request's Python. Whether it was
+    ended since is checked every RECHECK_SECONDS.
     """
 
     def __init__(self, secret: str, hours: float, cutoffs: TokenCutoffs) -> None:
         self._secret = secret
         self._seconds = max(1, int(hours * 3600))
         self._cutoffs = cutoffs
-        self._remembered: dict[bytes, tuple[float, User | None]] = {}
+        self._remembered: dict[bytes, Remembered] = {}
         self._checking: dict[bytes, asyncio.Task[User | None]] = {}
 
     def issue(self, user_id: str, email: str, issued_at: float) -> str:
@@ -66,7 +77,7 @@ class Tokens:
     def remembered(self, authorization: bytes) -> User | None:
         """The user of an `Authorization` header's value, if it was verified lately and is spelt as usual."""
         known = self._remembered.get(authorization)
-        return known[1] if known is not None and time.time() < known[0] else None
+        return known.user if known is not None and time.time() < known.until else None
 
     async def verify(self, authorization: bytes, deadline: float) -> User:
         """The user of an `Authorization` header's value; raises ApiError 401 for all but a good token, 503 where it is
@@ -76,8 +87,8 @@ class Tokens:
             raise unauthorized()
         key = b"Bearer " + bearer[1]
         known = self._remembered.get(key)
-        if known is not None and time.time() < known[0]:
-            user = known[1]
+        if known is not None and time.time() < known.until:
+            user = known.user
         else:
             user = await self._shared_check(key, bearer[1], deadline)
         if user is None:
@@ -102,16 +113,23 @@ class Tokens:
         return check.result()
 
     async def _check(self, key: bytes, token: bytes) -> User | None:
-        began = time.time()
-        try:
-            verified = await self._decode(token)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise unauthorized() from None
-        is_ended = verified.issued_at < await self._cutoffs.valid_from(verified.user.id)
-        user = None if is_ended else verified.user
+        checked = time.time()
+        known = self._remembered.get(key)
+        if known is not None and known.verified is not None and checked < known.verified.expires_at:
+            verified = known.verified
+            cutoff, age = await self._cutoffs.new(verified.user.id)
+            checked -= age
+        else:
+            try:
+                verified = await self._decode(token)
+            except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+                raise unauthorized() from None
+            cutoff = await self._cutoffs.valid_from(verified.user.id)
+        user = None if verified.issued_at < cutoff else verified.user
+        stays = verified if user is not None and not user.federated else None
         if len(self._remembered) >= CACHE_SIZE:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[key] = (min(verified.expires_at, began + RECHECK_SECONDS), user)
+        self._remembered[key] = Remembered(min(verified.expires_at, checked + RECHECK_SECONDS), user, stays)
         return user
 
     async def _decode(self, token: bytes) -> Verified:

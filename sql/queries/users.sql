@@ -22,3 +22,11 @@ select
     array_agg(extract(epoch from valid_from)::float8) as valid_from
 from token_cutoffs
 where user_id = any($1);
+
+-- name: find_new_token_cutoffs
+-- The same of all users whose tokens were ended in the last $1 seconds.
+select
+    array_agg(user_id::text) as user_ids,
+    array_agg(extract(epoch from valid_from)::float8) as valid_from
+from token_cutoffs
+where valid_from > now() - make_interval(secs => $1);

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from service.auth import tokens
+from service.auth import token_cutoffs, tokens
 from tests.support.answers import assert_error
 from tests.support.api import Api, User, serve, settings, token
 
 pytestmark = pytest.mark.anyio
 
 EndTokens = Callable[[User], None]
-CHECK = "find_token_cutoffs"
+CHECK, RECHECK = "find_token_cutoffs", "find_new_token_cutoffs"
 
 
 @pytest.fixture
@@ -30,8 +30,9 @@ def end_tokens(owner: psycopg.Connection) -> EndTokens:
 
 
 def short(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Replaces the 30 seconds by a short time."""
+    """Replaces the 30 and 15 seconds by short times; returns for how long a check is valid."""
     monkeypatch.setattr(tokens, "RECHECK_SECONDS", 1.0)
+    monkeypatch.setattr(token_cutoffs, "NEW_SECONDS", 0.5)
     return 1.01
 
 
@@ -97,9 +98,38 @@ async def test_concurrent_requests_with_one_token_share_one_lookup(
 ) -> None:
     seconds = short(monkeypatch)
     user = api.user()
-    for expected in (1, 2):
+    for rechecks in (0, 1):
         await asyncio.gather(*(api.list_tasks(user) for _ in range(30)))
-        assert statements.count(CHECK) == expected
+        assert (statements.count(CHECK), statements.count(RECHECK)) == (1, rechecks)
+        await asyncio.sleep(seconds)
+
+
+async def test_one_statement_checks_all_remembered_tokens_again(
+    api: Api, end_tokens: EndTokens, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = short(monkeypatch)
+    users = [api.user() for _ in range(40)]
+    for user in users:
+        assert (await api.list_tasks(user)).status_code == 200
+    end_tokens(users[0])
+    await asyncio.sleep(seconds)
+    statements.clear()
+    answers = await asyncio.gather(*(api.list_tasks(user) for user in users))
+    assert [answer.status_code for answer in answers] == [401] + [200] * 39
+    assert statements.count(RECHECK) == 1
+    assert CHECK not in statements
+
+
+async def test_a_token_that_was_ended_before_the_start_stays_ended(
+    api: Api, end_tokens: EndTokens, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new cutoffs do not contain it."""
+    seconds = short(monkeypatch)
+    user, iat = api.user(), int(time.time()) - 7200
+    old = user._replace(token=token(user_id=user.id, iat=iat))
+    owner.execute("insert into token_cutoffs values (%s, now() - interval '1 hour')", (user.id,))
+    for _ in range(3):
+        assert_error(await api.list_tasks(old), 401, "Unauthorized")
         await asyncio.sleep(seconds)
 
 

@@ -74,8 +74,8 @@ CASES = {
     "delete_task": Case(lambda api, user, task: api.delete_task(user, task), 204, tasks=0),
     "ping": Case(lambda api, user, task: api.get("/health"), 200),
 }
-# Sent at the start, after a sign-up, and every ten seconds.
-OTHERS = {"applied_migrations", "take_back_attempt", "sweep_attempts"}
+# Sent at the start, after a sign-up, every ten and every 15 seconds.
+OTHERS = {"applied_migrations", "take_back_attempt", "sweep_attempts", "find_new_token_cutoffs"}
 each_statement = pytest.mark.parametrize("name", CASES)
 
 

@@ -74,8 +74,8 @@ FAULTS: dict[str, tuple[Edit, ...]] = {
         Edit(AUTH, "def remembered", ".get(authorization)", '.get(authorization.rpartition(b".")[0])'),
         Edit(AUTH, "def _check", "[key] =", '[key.rpartition(b".")[0]] ='),
     ),
-    "token cache that never forgets": (Edit(AUTH, "def remembered", "time.time() < known[0]", "known[0]"),),
-    "ended tokens are still accepted": (Edit(AUTH, "def _check", "issued_at < await", "issued_at < 0 * await"),),
+    "token cache that never forgets": (Edit(AUTH, "def remembered", "time.time() < known.until", "known.until"),),
+    "ended tokens are still accepted": (Edit(AUTH, "def _check", "issued_at < cutoff", "issued_at < 0 * cutoff"),),
     "lists cached, and stale after an update": (
         Edit(TASKS, "async def list_tasks", "row = ", "row = LISTS[user] = LISTS.get(user) or "),
         Edit(TASKS, "async def list_tasks", "async def create", "LISTS: dict[Any, Any] = {}\n\n\nasync def create"),

@@ -23,6 +23,7 @@ USES = {
         ["a@example.com"],
         {"id": "uuid", "email": "text", "password_hash": "text", "tokens_valid_from": "float8"},
     ),
+    "find_new_token_cutoffs": Use(["float8"], [60.0], {"user_ids": "text[]", "valid_from": "float8[]"}),
     "find_token_cutoffs": Use(["uuid[]"], [[USER, OTHER]], {"user_ids": "text[]", "valid_from": "float8[]"}),
     "count_log_in": Use(
         ["bytea", "bytea", "bytea", "int4", "int4", "float8"],
