@@ -37,14 +37,20 @@ class TokenCutoffs:
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(cutoff)
 
-    async def new(self, user_id: str) -> tuple[float, float]:
-        """The user's cutoff if it was set since this worker started, else 0; and how old this answer is (seconds).
-        Raises ApiError 503."""
-        if time.monotonic() - self._listed >= NEW_SECONDS:
+    def are_listed(self) -> bool:
+        """Whether the list of new cutoffs is fresh."""
+        return time.monotonic() - self._listed < NEW_SECONDS
+
+    def new(self, user_id: str) -> tuple[float, float]:
+        """The user's cutoff if it was set since this worker started, else 0; and how old the list is (seconds)."""
+        return self._new.get(user_id.lower(), 0.0), time.monotonic() - self._listed
+
+    async def list_new(self) -> None:
+        """Makes the list fresh. Raises ApiError 503."""
+        if not self.are_listed():
             if self._listing is None:
                 self._listing = asyncio.create_task(self._list_new())
             await asyncio.shield(self._listing)
-        return self._new.get(user_id.lower(), 0.0), time.monotonic() - self._listed
 
     async def _list_new(self) -> None:
         began = time.monotonic()

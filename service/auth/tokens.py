@@ -86,9 +86,11 @@ class Tokens:
         if bearer is None:
             raise unauthorized()
         key = b"Bearer " + bearer[1]
-        known = self._remembered.get(key)
-        if known is not None and time.time() < known.until:
+        known, now = self._remembered.get(key), time.time()
+        if known is not None and now < known.until:
             user = known.user
+        elif (verified := self._signed(key, now)) and self._cutoffs.are_listed():
+            user = self._recheck(key, verified)
         else:
             user = await self._shared_check(key, bearer[1], deadline)
         if user is None:
@@ -113,18 +115,26 @@ class Tokens:
         return check.result()
 
     async def _check(self, key: bytes, token: bytes) -> User | None:
-        checked = time.time()
+        began = time.time()
+        if signed := self._signed(key, began):
+            await self._cutoffs.list_new()
+            return self._recheck(key, signed)
+        try:
+            verified = await self._decode(token)
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise unauthorized() from None
+        return self._remember(key, verified, await self._cutoffs.valid_from(verified.user.id), began)
+
+    def _signed(self, key: bytes, now: float) -> Verified | None:
+        """What a remembered token says, where its signature need not be verified again."""
         known = self._remembered.get(key)
-        if known is not None and known.verified is not None and checked < known.verified.expires_at:
-            verified = known.verified
-            cutoff, age = await self._cutoffs.new(verified.user.id)
-            checked -= age
-        else:
-            try:
-                verified = await self._decode(token)
-            except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-                raise unauthorized() from None
-            cutoff = await self._cutoffs.valid_from(verified.user.id)
+        return known.verified if known and known.verified and now < known.verified.expires_at else None
+
+    def _recheck(self, key: bytes, verified: Verified) -> User | None:
+        cutoff, age = self._cutoffs.new(verified.user.id)
+        return self._remember(key, verified, cutoff, time.time() - age)
+
+    def _remember(self, key: bytes, verified: Verified, cutoff: float, checked: float) -> User | None:
         user = None if verified.issued_at < cutoff else verified.user
         stays = verified if user is not None and not user.federated else None
         if len(self._remembered) >= CACHE_SIZE:
