@@ -22,6 +22,7 @@ some = st.integers(0, 11)
 keys = st.sampled_from((None, "k1", "k1", "k2"))
 # The version in If-Match: none, any, the current one, an old one, or one that never existed.
 versions = st.sampled_from((None, None, "*", "present", "present", "stale", "never"))
+old_versions = st.sampled_from(("stale", "never"))
 good_titles = st.sampled_from(TEXTS)
 titles = st.sampled_from(TEXTS * 3 + LONG + NO_TITLE) | st.text(min_size=1, max_size=9)
 completed = st.sampled_from((True, False) * 4 + NO_BOOLEAN)

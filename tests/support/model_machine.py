@@ -112,6 +112,15 @@ class Machine(RuleBasedStateMachine):
         model.deleted(person, task_id, answer, if_match)
         self._look_back(person)
 
+    @step(who=inputs.some, number=inputs.some, version=inputs.old_versions)
+    def delete_an_old_version(self, who: int, number: int, version: str) -> None:
+        """A step of its own: among the deletes of any task with any version, these are too few."""
+        person, task_id = self._find(who, ("own", number))
+        if_match = self.world.version(person, task_id, version)
+        answer = self.world.call("DELETE", task_id, person, headers={"If-Match": if_match})
+        model.deleted(person, task_id, answer, if_match)
+        self._look_back(person)
+
     @step(who=inputs.some, which=inputs.tasks, body=inputs.malformed_bodies, new=st.booleans())
     def send_what_is_no_task(self, who: int, which: tuple[str, int], body: bytes, new: bool) -> None:
         person, task_id = self._find(who, which)
